@@ -1,0 +1,196 @@
+// Package report collects what became of each object of an operation. The
+// report turns into the results object in the bucket, the counts in the status,
+// the termination message and the exit code. It writes nothing itself.
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
+)
+
+// Level says how bad an entry is.
+type Level int
+
+const (
+	// Warning is worth reading; the operation is complete all the same.
+	Warning Level = iota
+	// Error means that something asked for was not done.
+	Error
+)
+
+// Result lists messages by where they belong. Its JSON is that of the results
+// objects in a bucket (Velero 1.11 and later).
+type Result struct {
+	// Velero holds messages about the operation itself.
+	Velero []string `json:"velero,omitempty"`
+	// Cluster holds messages about cluster-scoped objects.
+	Cluster []string `json:"cluster,omitempty"`
+	// Namespaces holds messages about namespaced objects, by namespace.
+	Namespaces map[string][]string `json:"namespaces,omitempty"`
+}
+
+// Results is the content of a results object.
+type Results struct {
+	Warnings Result `json:"warnings"`
+	Errors   Result `json:"errors"`
+}
+
+// Report collects entries. It is safe for concurrent use; the zero value is not
+// ready, see New.
+type Report struct {
+	mu        sync.Mutex
+	results   Results
+	warnings  int
+	errors    int
+	items     map[string]map[string]bool
+	itemCount int
+	causes    map[string]int
+}
+
+// New returns an empty report.
+func New() *Report {
+	return &Report{items: map[string]map[string]bool{}, causes: map[string]int{}}
+}
+
+// Add records err about obj. An entry about the zero object is about the
+// operation itself.
+func (r *Report) Add(level Level, obj ref.Object, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result := &r.results.Warnings
+	if level == Error {
+		result = &r.results.Errors
+		r.errors++
+		r.causes[err.Error()]++
+	} else {
+		r.warnings++
+	}
+	result.add(obj, message(obj, err))
+}
+
+// message has the shape that Velero gives to entries of a backup, which is what
+// scripts look for.
+func message(obj ref.Object, err error) string {
+	if obj.IsZero() {
+		return " message: /" + err.Error()
+	}
+	return fmt.Sprintf(" resource: /%s name: /%s message: /%s", obj.Resource.GroupResource(), obj.Name, err)
+}
+
+func (r *Result) add(obj ref.Object, text string) {
+	switch {
+	case obj.IsZero():
+		r.Velero = append(r.Velero, text)
+	case obj.Namespace == "":
+		r.Cluster = append(r.Cluster, text)
+	default:
+		if r.Namespaces == nil {
+			r.Namespaces = map[string][]string{}
+		}
+		r.Namespaces[obj.Namespace] = append(r.Namespaces[obj.Namespace], text)
+	}
+}
+
+// Item notes an object for the resource list of a backup. It returns false when
+// the object was noted before; it counts once.
+func (r *Report) Item(gvk schema.GroupVersionKind, namespace, name string) bool {
+	return r.note(gvk, qualified(namespace, name))
+}
+
+// RestoredItem notes an object for the resource list of a restore; action is
+// created, updated, failed or skipped.
+func (r *Report) RestoredItem(gvk schema.GroupVersionKind, namespace, name, action string) {
+	r.note(gvk, qualified(namespace, name)+"("+action+")")
+}
+
+func (r *Report) note(gvk schema.GroupVersionKind, entry string) bool {
+	apiVersion, kind := gvk.ToAPIVersionAndKind()
+	key := apiVersion + "/" + kind
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.items[key] == nil {
+		r.items[key] = map[string]bool{}
+	}
+	if r.items[key][entry] {
+		return false
+	}
+	r.items[key][entry] = true
+	r.itemCount++
+	return true
+}
+
+func qualified(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "/" + name
+}
+
+// Warnings is the number of warnings so far.
+func (r *Report) Warnings() int { r.mu.Lock(); defer r.mu.Unlock(); return r.warnings }
+
+// Errors is the number of errors so far.
+func (r *Report) Errors() int { r.mu.Lock(); defer r.mu.Unlock(); return r.errors }
+
+// Items is the number of distinct objects noted so far.
+func (r *Report) Items() int { r.mu.Lock(); defer r.mu.Unlock(); return r.itemCount }
+
+// Results returns a copy of the entries, in the order in which they came.
+func (r *Report) Results() Results {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Results{Warnings: r.results.Warnings.clone(), Errors: r.results.Errors.clone()}
+}
+
+func (r Result) clone() Result {
+	out := Result{Velero: slices.Clone(r.Velero), Cluster: slices.Clone(r.Cluster)}
+	for ns, list := range r.Namespaces {
+		if out.Namespaces == nil {
+			out.Namespaces = map[string][]string{}
+		}
+		out.Namespaces[ns] = slices.Clone(list)
+	}
+	return out
+}
+
+// ResourceList is the content of a resource-list object: "apiVersion/Kind" to
+// the sorted names.
+func (r *Report) ResourceList() map[string][]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make(map[string][]string, len(r.items))
+	for key, names := range r.items {
+		for name := range names {
+			list[key] = append(list[key], name)
+		}
+		slices.Sort(list[key])
+	}
+	return list
+}
+
+// TopCauses returns the n most frequent error texts, the most frequent first,
+// each with its count when it occurred more than once.
+func (r *Report) TopCauses(n int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	texts := make([]string, 0, len(r.causes))
+	for text := range r.causes {
+		texts = append(texts, text)
+	}
+	slices.SortFunc(texts, func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.causes[b], r.causes[a]), cmp.Compare(a, b))
+	})
+	texts = texts[:min(n, len(texts))]
+	for i, text := range texts {
+		if count := r.causes[text]; count > 1 {
+			texts[i] = fmt.Sprintf("%s (%d times)", text, count)
+		}
+	}
+	return texts
+}
