@@ -51,11 +51,18 @@ type Report struct {
 	items     map[string]map[string]bool
 	itemCount int
 	causes    map[string]int
+	text      func(Level, ref.Object, error) string
 }
 
-// New returns an empty report.
-func New() *Report {
-	return &Report{items: map[string]map[string]bool{}, causes: map[string]int{}}
+// New returns an empty report of a backup.
+func New() *Report { return newReport(backupText) }
+
+// NewRestore returns an empty report of a restore. It differs in the texts of
+// the results object, which are bare.
+func NewRestore() *Report { return newReport(restoreText) }
+
+func newReport(text func(Level, ref.Object, error) string) *Report {
+	return &Report{items: map[string]map[string]bool{}, causes: map[string]int{}, text: text}
 }
 
 // Add records err about obj. An entry about the zero object is about the
@@ -71,16 +78,27 @@ func (r *Report) Add(level Level, obj ref.Object, err error) {
 	} else {
 		r.warnings++
 	}
-	result.add(obj, message(obj, err))
+	result.add(obj, r.text(level, obj, err))
 }
 
-// message has the shape that Velero gives to entries of a backup, which is what
-// scripts look for.
-func message(obj ref.Object, err error) string {
+// backupText has the shape that Velero gives to entries of a backup, which is
+// what scripts look for.
+func backupText(_ Level, obj ref.Object, err error) string {
 	if obj.IsZero() {
 		return " message: /" + err.Error()
 	}
 	return fmt.Sprintf(" resource: /%s name: /%s message: /%s", obj.Resource.GroupResource(), obj.Name, err)
+}
+
+// restoreText is the bare text, with the object in front.
+func restoreText(level Level, obj ref.Object, err error) string {
+	switch {
+	case obj.IsZero():
+		return err.Error()
+	case level == Error:
+		return fmt.Sprintf("error restoring %s: %s", obj, err)
+	}
+	return fmt.Sprintf("%s: %s", obj, err)
 }
 
 func (r *Result) add(obj ref.Object, text string) {

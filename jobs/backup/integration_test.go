@@ -1,0 +1,495 @@
+//go:build integration
+
+package backup_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/apis/crds"
+	"github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/client"
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
+	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
+	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store"
+
+	"github.com/kubectl-velero/kubectl-velero/jobs/backup"
+	"github.com/kubectl-velero/kubectl-velero/jobs/run"
+	"github.com/kubectl-velero/kubectl-velero/testdata/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// fixture is a namespace of Velero's with one location in a bucket of its own,
+// and a namespace to back up.
+type fixture struct {
+	t        *testing.T
+	velero   string
+	app      string
+	location store.Location
+	client   *client.Client
+	dynamic  dynamic.Interface
+}
+
+var counter atomic.Int32
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	cfg := testenv.APIServer(t)
+	dyn, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	velero, err := client.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := counter.Add(1)
+	f := &fixture{t: t, velero: fmt.Sprintf("velero-%d", n), app: fmt.Sprintf("app-%d", n), location: testenv.S3(t), client: velero, dynamic: dyn}
+	f.installCRDs()
+	f.create("namespaces", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.velero}})
+	f.create("namespaces", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.app, Labels: map[string]string{"app": "yes"}}})
+	f.addLocation("default", f.location.Bucket, f.location.Config)
+	return f
+}
+
+func (f *fixture) installCRDs() {
+	f.t.Helper()
+	all, err := crds.All()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, crd := range all {
+		f.create("customresourcedefinitions.apiextensions.k8s.io", "", crd)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, err := f.client.BackupStorageLocations("default").List(f.t.Context(), metav1.ListOptions{})
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// create makes an object; one that exists is fine.
+func (f *fixture) create(resource, namespace string, obj any) {
+	f.t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	gr := schema.ParseGroupResource(resource)
+	_, err = f.dynamic.Resource(gr.WithVersion("v1")).Namespace(namespace).
+		Create(f.t.Context(), withKind(content, gr, obj), metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		f.t.Fatalf("create %s: %v", resource, err)
+	}
+}
+
+func withKind(content map[string]any, gr schema.GroupResource, obj any) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: content}
+	if u.GetKind() == "" {
+		name := fmt.Sprintf("%T", obj)
+		u.SetGroupVersionKind(gr.WithVersion("v1").GroupVersion().WithKind(name[strings.LastIndex(name, ".")+1:]))
+	}
+	return u
+}
+
+func (f *fixture) addLocation(name, bucket string, config map[string]string) {
+	f.t.Helper()
+	_, err := f.client.BackupStorageLocations(f.velero).Create(f.t.Context(), &velerov1.BackupStorageLocation{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: f.velero},
+		Spec: velerov1.BackupStorageLocationSpec{
+			Provider: "aws", Config: config, Default: name == "default",
+			ObjectStorage: &velerov1.ObjectStorageLocation{Bucket: bucket, Prefix: f.location.Prefix, CACert: f.location.CACert},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) configMap(name string, labels map[string]string) {
+	f.t.Helper()
+	f.create("configmaps", f.app, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: f.app, Labels: labels}, Data: map[string]string{"k": "<&> ü"}})
+}
+
+// add creates a Backup as the plugin does.
+func (f *fixture) add(name string, spec velerov1.BackupSpec) {
+	f.t.Helper()
+	_, err := f.client.Backups(f.velero).Create(f.t.Context(), &velerov1.Backup{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: f.velero}, Spec: spec,
+		Status: velerov1.BackupStatus{Phase: velerov1.BackupPhaseInProgress},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// run carries out a Backup in this process and returns it as it is afterwards.
+func (f *fixture) run(name string, change func(*run.Env)) (report.Summary, *velerov1.Backup) {
+	f.t.Helper()
+	ctx, cancel, env, err := run.Start(f.t.Context(), run.Options{
+		Namespace: f.velero, Kubeconfig: testenv.Kubeconfig(f.t), CredentialsFile: f.location.CredentialsFile,
+	}, "backup", name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer cancel()
+	if change != nil {
+		change(env)
+	}
+	summary, err := backup.Run(ctx, backup.Config{Env: env, Name: name})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	after, err := f.client.Backups(f.velero).Get(f.t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return summary, after
+}
+
+func (f *fixture) bucket() store.Bucket {
+	f.t.Helper()
+	b, err := store.Open(f.t.Context(), f.location)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return b
+}
+
+func (f *fixture) keys() []string {
+	f.t.Helper()
+	var keys []string
+	for info, err := range f.bucket().List(f.t.Context(), "") {
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// items reads the archive back: "resource namespace/name".
+func (f *fixture) items(name string) []string {
+	f.t.Helper()
+	body, err := catalog.New(f.bucket()).OpenArchive(f.t.Context(), name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer body.Close()
+	reader, err := archive.NewReader(body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var items []string
+	for {
+		item, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return items
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if !json.Valid(item.Body) {
+			f.t.Errorf("%s %s/%s is no JSON", item.Resource, item.Namespace, item.Name)
+		}
+		items = append(items, fmt.Sprintf("%s %s/%s", item.Resource, item.Namespace, item.Name))
+	}
+}
+
+func TestBackupOfANamespace(t *testing.T) {
+	f := newFixture(t)
+	f.configMap("kept", map[string]string{"app": "web"})
+	f.configMap("left-out", map[string]string{velerov1.ExcludeFromBackupLabel: "true"})
+	f.add("one", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	summary, after := f.run("one", nil)
+	if summary.Outcome != report.Completed || after.Status.Phase != velerov1.BackupPhaseCompleted {
+		t.Fatalf("summary %+v, phase %s", summary, after.Status.Phase)
+	}
+	if diff := cmp.Diff([]string{"namespaces /" + f.app, "configmaps " + f.app + "/kept"}, f.items("one")); diff != "" {
+		t.Errorf("items (-want +got):\n%s", diff)
+	}
+	wantKeys := []string{
+		"backups/one/one-claim.json", "backups/one/one-itemoperations.json.gz", "backups/one/one-logs.gz", "backups/one/one-podvolumebackups.json.gz",
+		"backups/one/one-resource-list.json.gz", "backups/one/one-results.gz", "backups/one/one-volumeinfo.json.gz",
+		"backups/one/one-volumesnapshots.json.gz", "backups/one/one.tar.gz", "backups/one/velero-backup.json",
+	}
+	if diff := cmp.Diff(wantKeys, f.keys()); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	f.checkRecord(after)
+}
+
+// checkRecord compares the Backup in the cluster with that in the bucket.
+func (f *fixture) checkRecord(after *velerov1.Backup) {
+	f.t.Helper()
+	stored, err := catalog.New(f.bucket()).ReadBackup(f.t.Context(), after.Name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if diff := cmp.Diff(after.Status, stored.Status); diff != "" {
+		f.t.Errorf("status in cluster and bucket differ (-cluster +bucket):\n%s", diff)
+	}
+	status := after.Status
+	if status.FormatVersion != "1.1.0" || status.Version != 1 || status.Expiration == nil || status.StartTimestamp == nil ||
+		status.CompletionTimestamp == nil || status.Progress.ItemsBackedUp != 2 || status.Progress.TotalItems != 2 {
+		f.t.Errorf("status %+v", status)
+	}
+	if after.Labels[velerov1.StorageLocationLabel] != "default" || stored.Annotations[velerov1.SourceClusterK8sMajorVersionAnnotation] != "1" {
+		f.t.Errorf("labels %v, annotations %v", after.Labels, stored.Annotations)
+	}
+	if _, ok := stored.Annotations[velerov1.HeartbeatAnnotation]; ok {
+		f.t.Error("the marker holds signs of life")
+	}
+}
+
+func TestUnfilteredBackupHoldsAllClusterScopedObjects(t *testing.T) {
+	f := newFixture(t)
+	f.create("storageclasses.storage.k8s.io", "", &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "manual"}, Provisioner: "kubernetes.io/no-provisioner"})
+	f.create("priorityclasses.scheduling.k8s.io", "", &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "shop-high"}, Value: 1000})
+	f.apply(`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: shop-check}}`, "validatingwebhookconfigurations")
+	f.apply(`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: regions.shop.example.com}
+spec:
+  group: shop.example.com
+  scope: Cluster
+  names: {plural: regions, singular: region, kind: Region}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]`, "customresourcedefinitions")
+	f.applyUntilServed(`{apiVersion: shop.example.com/v1, kind: Region, metadata: {name: eu-west}}`, "regions")
+	f.add("all", velerov1.BackupSpec{})
+	if summary, _ := f.run("all", nil); summary.Outcome != report.Completed {
+		t.Fatalf("summary %+v", summary)
+	}
+	items := f.items("all")
+	for _, want := range []string{
+		"storageclasses.storage.k8s.io /manual", "priorityclasses.scheduling.k8s.io /shop-high",
+		"validatingwebhookconfigurations.admissionregistration.k8s.io /shop-check",
+		"customresourcedefinitions.apiextensions.k8s.io /regions.shop.example.com", "regions.shop.example.com /eu-west",
+		"clusterroles.rbac.authorization.k8s.io /cluster-admin", "namespaces /" + f.app,
+	} {
+		if !slices.Contains(items, want) {
+			t.Errorf("the archive lacks %s", want)
+		}
+	}
+}
+
+func (f *fixture) apply(manifest, plural string) {
+	f.t.Helper()
+	if err := f.tryApply(manifest, plural); err != nil && !apierrors.IsAlreadyExists(err) {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) applyUntilServed(manifest, plural string) {
+	f.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		err := f.tryApply(manifest, plural)
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func (f *fixture) tryApply(manifest, plural string) error {
+	var u unstructured.Unstructured
+	if err := yaml.Unmarshal([]byte(manifest), &u.Object); err != nil {
+		return err
+	}
+	gvr := u.GroupVersionKind().GroupVersion().WithResource(plural)
+	_, err := f.dynamic.Resource(gvr).Create(f.t.Context(), &u, metav1.CreateOptions{})
+	return err
+}
+
+func TestBadInput(t *testing.T) {
+	f := newFixture(t)
+	wrong := filepath.Join(t.TempDir(), "credentials")
+	if err := os.WriteFile(wrong, []byte("[default]\naws_access_key_id = nobody\naws_secret_access_key = nothing\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	down := map[string]string{"s3Url": "http://127.0.0.1:9", "s3ForcePathStyle": "true", "region": "us-east-1"}
+	f.addLocation("no-bucket", "there-is-no-such-bucket", f.location.Config)
+	f.addLocation("down", f.location.Bucket, down)
+	only := []string{f.app}
+	for _, c := range []struct {
+		name   string
+		spec   velerov1.BackupSpec
+		change func(*run.Env)
+		phase  velerov1.BackupPhase
+		want   string
+	}{
+		{"missing-namespace", velerov1.BackupSpec{IncludedNamespaces: []string{f.app, "nowhere"}}, nil, velerov1.BackupPhasePartiallyFailed, `namespace "nowhere" doesn't exist`},
+		{"nothing", velerov1.BackupSpec{IncludedResources: []string{"secrets"}, IncludedNamespaces: only}, nil, velerov1.BackupPhasePartiallyFailed, "the selection matches nothing"},
+		{"unknown-location", velerov1.BackupSpec{StorageLocation: "nope"}, nil, velerov1.BackupPhaseFailedValidation, `storageLocation: "nope" doesn't exist; there are: default, down, no-bucket`},
+		{"bad-namespace", velerov1.BackupSpec{IncludedNamespaces: []string{"Shop"}}, nil, velerov1.BackupPhaseFailedValidation, `includedNamespaces: "Shop" is no namespace name`},
+		{"bucket-missing", velerov1.BackupSpec{StorageLocation: "no-bucket", IncludedNamespaces: only}, nil, velerov1.BackupPhaseFailed, "there-is-no-such-bucket"},
+		{"store-down", velerov1.BackupSpec{StorageLocation: "down", IncludedNamespaces: only}, nil, velerov1.BackupPhaseFailed, "127.0.0.1:9"},
+		{"wrong-credentials", velerov1.BackupSpec{IncludedNamespaces: only}, func(e *run.Env) {
+			e.OpenStore = func(ctx context.Context, _ *velerov1.BackupStorageLocation) (store.Bucket, error) {
+				l := f.location
+				l.CredentialsFile = wrong
+				return store.Open(ctx, l)
+			}
+		}, velerov1.BackupPhaseFailed, "credentials"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.add(c.name, c.spec)
+			summary, after := f.run(c.name, c.change)
+			if after.Status.Phase != c.phase || !strings.Contains(summary.Reason, c.want) {
+				t.Errorf("phase %s, reason %q, want %s with %q", after.Status.Phase, summary.Reason, c.phase, c.want)
+			}
+			recorded := after.Status.FailureReason + strings.Join(after.Status.ValidationErrors, "; ") + after.Annotations[velerov1.TopCausesAnnotation]
+			if !strings.Contains(recorded, c.want) {
+				t.Errorf("the Backup itself doesn't say why: %q", recorded)
+			}
+			if strings.Contains(recorded, "nothing\n") {
+				t.Error("a secret is in the Backup")
+			}
+		})
+	}
+}
+
+func TestStoreDownIsRetriedOnce(t *testing.T) {
+	f := newFixture(t)
+	f.addLocation("down", f.location.Bucket, map[string]string{"s3Url": "http://127.0.0.1:9", "s3ForcePathStyle": "true", "region": "us-east-1"})
+	f.add("down", velerov1.BackupSpec{StorageLocation: "down"})
+	summary, after := f.run("down", func(e *run.Env) { e.LastAttempt = false })
+	if summary.Outcome != report.Temporary || after.Status.Phase != velerov1.BackupPhaseInProgress {
+		t.Errorf("first attempt: %+v, phase %s", summary, after.Status.Phase)
+	}
+	summary, after = f.run("down", nil)
+	if summary.Outcome != report.Failed || after.Status.Phase != velerov1.BackupPhaseFailed {
+		t.Errorf("last attempt: %+v, phase %s", summary, after.Status.Phase)
+	}
+}
+
+func TestNameTakenInTheBucket(t *testing.T) {
+	f := newFixture(t)
+	f.add("taken", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	f.run("taken", nil)
+	before := f.content("backups/taken/")
+	if err := f.client.Backups(f.velero).Delete(t.Context(), "taken", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.add("taken", velerov1.BackupSpec{})
+	summary, after := f.run("taken", nil)
+	if summary.Outcome != report.Failed || !strings.Contains(after.Status.FailureReason, `"taken"`) {
+		t.Errorf("summary %+v", summary)
+	}
+	if diff := cmp.Diff(before, f.content("backups/taken/")); diff != "" {
+		t.Errorf("the backup that was there changed:\n%s", diff)
+	}
+}
+
+// content maps every key below prefix to its entity tag.
+func (f *fixture) content(prefix string) map[string]string {
+	f.t.Helper()
+	content := map[string]string{}
+	for info, err := range f.bucket().List(f.t.Context(), prefix) {
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		content[info.Key] = info.ETag + info.ModTime.String()
+	}
+	return content
+}
+
+func TestAnAttemptThatDiedIsTakenOver(t *testing.T) {
+	f := newFixture(t)
+	f.configMap("kept", nil)
+	f.add("again", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	current, err := f.client.Backups(f.velero).Get(t.Context(), "again", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := catalog.New(f.bucket())
+	if err := c.Claim(t.Context(), "again", catalog.Claim{BackupUID: string(current.UID), Attempt: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PutArchive(t.Context(), "again", strings.NewReader("half an archive")); err != nil {
+		t.Fatal(err)
+	}
+	if summary, _ := f.run("again", nil); summary.Outcome != report.Completed || len(f.items("again")) != 2 {
+		t.Errorf("summary %+v", summary)
+	}
+}
+
+func TestAnAttemptThatDiedAfterTheMarkerIsAdopted(t *testing.T) {
+	f := newFixture(t)
+	f.add("adopt", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	_, done := f.run("adopt", nil)
+	patch := []byte(`{"status":{"phase":"InProgress","completionTimestamp":null,"progress":null}}`)
+	if _, err := f.client.Backups(f.velero).Patch(t.Context(), "adopt", "application/merge-patch+json", patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	summary, after := f.run("adopt", nil)
+	if summary.Outcome != report.Completed {
+		t.Errorf("summary %+v", summary)
+	}
+	if diff := cmp.Diff(done.Status, after.Status); diff != "" {
+		t.Errorf("status (-first +adopted):\n%s", diff)
+	}
+}
+
+func TestAnInterruptedBackupLeavesNoMarker(t *testing.T) {
+	f := newFixture(t)
+	f.add("cut", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	ctx, cancel := context.WithCancel(t.Context())
+	_, stop, env, err := run.Start(ctx, run.Options{Namespace: f.velero, Kubeconfig: testenv.Kubeconfig(t), CredentialsFile: f.location.CredentialsFile}, "backup", "cut")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	open := env.OpenStore
+	env.OpenStore = func(ctx context.Context, l *velerov1.BackupStorageLocation) (store.Bucket, error) {
+		defer cancel()
+		return open(ctx, l)
+	}
+	summary, err := backup.Run(ctx, backup.Config{Env: env, Name: "cut"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := f.client.Backups(f.velero).Get(t.Context(), "cut", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if summary.Outcome != report.Cancelled || after.Status.Phase != velerov1.BackupPhaseFailed || after.Status.FailureReason == "" {
+		t.Errorf("summary %+v, phase %s", summary, after.Status.Phase)
+	}
+	if slices.Contains(f.keys(), "backups/cut/velero-backup.json") {
+		t.Error("an interrupted backup has a marker")
+	}
+}
