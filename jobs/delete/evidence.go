@@ -1,0 +1,230 @@
+package delete
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store"
+
+	"github.com/kubectl-velero/kubectl-velero/jobs/run"
+)
+
+// evidence is what is known about whose the files in the bucket are.
+type evidence struct {
+	name      string
+	clusterID string
+	// backup is the object in the cluster, claim and marker are those in the
+	// bucket; each nil when there is none.
+	backup *velerov1.Backup
+	claim  *catalog.Claim
+	marker *velerov1.Backup
+	// claimant is the "namespace/name" of the Backup in this cluster whose claim
+	// it is, when that isn't backup; empty when there is none.
+	claimant string
+	// empty says that the bucket holds nothing under the backup's name.
+	empty bool
+	force bool
+}
+
+// judge says whether the files are to be deleted. A note says why they are not,
+// an error why nothing may be.
+func (e evidence) judge() (files bool, note string, err error) {
+	if e.backup == nil {
+		return true, "", e.judgeWithoutRecord()
+	}
+	if neverSucceeded(e.backup) && !e.ours() {
+		return false, "the files in the bucket belong to another backup of this name and stay", nil
+	}
+	if e.foreign() && !e.force {
+		return false, "", e.refuseForeign()
+	}
+	return true, "", nil
+}
+
+func (e evidence) judgeWithoutRecord() error {
+	switch {
+	case e.empty:
+		return refuse(
+			fmt.Sprintf("backup %q doesn't exist: neither as an object in the cluster nor in the bucket", e.name),
+			"check the name and the location",
+		)
+	case e.claimant != "":
+		return refuse(
+			fmt.Sprintf("the files belong to Backup %q of this cluster", e.claimant),
+			"delete that one, with its namespace as -n",
+		)
+	case e.force:
+		return nil
+	case e.foreign():
+		return e.refuseForeign()
+	case e.claim == nil && e.marker != nil && !e.marker.Status.Phase.Terminal():
+		return refuse(
+			fmt.Sprintf("backup %q stands in phase %q in the bucket: a Velero server may be writing it", e.name, e.marker.Status.Phase),
+			"if none does any more, use --force",
+		)
+	}
+	return nil
+}
+
+func (e evidence) refuseForeign() error {
+	return refuse(
+		fmt.Sprintf("backup %q was made by another cluster (its kube-system namespace has UID %q)", e.name, e.claim.ClusterID),
+		"delete it there, or use --force if that cluster needs it no more",
+	)
+}
+
+// foreign reports whether another cluster made the files. Without a claim nobody
+// knows, and Velero, which makes none, deletes from any cluster.
+func (e evidence) foreign() bool {
+	if e.claim == nil || e.claim.ClusterID == e.clusterID && e.clusterID != "" {
+		return false
+	}
+	return e.backup == nil || e.claim.BackupUID != string(e.backup.UID)
+}
+
+// ours reports whether the files are the very run's of a backup that failed.
+// Where neither claim nor marker says anything, there is at most a log.
+func (e evidence) ours() bool {
+	switch {
+	case e.claim != nil:
+		return e.claim.BackupUID == string(e.backup.UID)
+	case e.marker != nil:
+		return e.marker.UID == e.backup.UID
+	}
+	return true
+}
+
+// neverSucceeded reports whether backup failed: then the name in the bucket may
+// well be somebody else's, and be the very reason for the failure.
+func neverSucceeded(backup *velerov1.Backup) bool {
+	return backup.Status.Phase == velerov1.BackupPhaseFailed || backup.Status.Phase == velerov1.BackupPhaseFailedValidation
+}
+
+// files opens the bucket and reports whether the files in it are to be deleted.
+func (o *operation) files(ctx context.Context) (bool, error) {
+	e, err := o.gather(ctx)
+	if err != nil {
+		return o.withoutBucket(err)
+	}
+	files, note, err := e.judge()
+	if note != "" {
+		o.warn(errors.New(note))
+	}
+	if err != nil || !files {
+		return false, err
+	}
+	return true, o.checkVolumes(ctx)
+}
+
+// withoutBucket lets a backup that failed go although its bucket can't be had:
+// that may be what it failed of, and then it has no files.
+func (o *operation) withoutBucket(err error) (bool, error) {
+	var refused *run.Refusal
+	if o.backup == nil || !neverSucceeded(o.backup) || !errors.As(err, &refused) && !errors.Is(err, store.ErrNoBucket) {
+		return false, err
+	}
+	o.warn(fmt.Errorf("only the record is deleted: %w", err))
+	return false, nil
+}
+
+// gather opens the bucket and collects the evidence.
+func (o *operation) gather(ctx context.Context) (evidence, error) {
+	e := evidence{name: o.Backup, backup: o.backup, force: o.Force}
+	err := o.findLocation(ctx)
+	if err != nil {
+		return e, err
+	}
+	if o.bucket, err = o.OpenStore(ctx, o.location); err != nil {
+		return e, fmt.Errorf("storage location %q: %w", o.location.Name, err)
+	}
+	o.catalog = catalog.New(o.bucket)
+	if e.claim, err = o.claim(ctx); err != nil {
+		return e, err
+	}
+	if e.claim == nil && (o.backup == nil || neverSucceeded(o.backup)) {
+		if e.marker, err = o.marker(ctx); err != nil {
+			return e, err
+		}
+	}
+	if e.clusterID, err = o.clusterID(ctx); err != nil {
+		return e, err
+	}
+	if o.backup == nil {
+		err = o.gatherWithoutRecord(ctx, &e)
+	}
+	return e, err
+}
+
+func (o *operation) claim(ctx context.Context) (*catalog.Claim, error) {
+	claim, err := o.catalog.ReadClaim(ctx, o.Backup)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storage location %q: %w", o.location.Name, err)
+	}
+	return &claim, nil
+}
+
+// marker reads the commit marker. One that can't be decoded is nobody's.
+func (o *operation) marker(ctx context.Context) (*velerov1.Backup, error) {
+	marker, err := o.catalog.ReadBackup(ctx, o.Backup)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storage location %q: %w", o.location.Name, err)
+	}
+	return marker, nil
+}
+
+// clusterID is the UID of namespace kube-system, as claims have it; empty when
+// there is no such namespace.
+func (o *operation) clusterID(ctx context.Context) (string, error) {
+	namespace, err := o.Kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the cluster's identity: %w", err)
+	}
+	return string(namespace.UID), nil
+}
+
+// gatherWithoutRecord looks at what stands in for the object.
+func (o *operation) gatherWithoutRecord(ctx context.Context, e *evidence) error {
+	if e.claim == nil {
+		return o.lookForFiles(ctx, e)
+	}
+	list, err := o.Client.Backups(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list Backups of all namespaces: %w", err)
+	}
+	for _, backup := range list.Items {
+		if string(backup.UID) == e.claim.BackupUID {
+			e.claimant = backup.Namespace + "/" + backup.Name
+		}
+	}
+	return nil
+}
+
+func (o *operation) lookForFiles(ctx context.Context, e *evidence) error {
+	e.empty = true
+	for _, err := range o.bucket.List(ctx, folder(o.Backup)) {
+		if err != nil {
+			return fmt.Errorf("storage location %q: %w", o.location.Name, err)
+		}
+		e.empty = false
+		break
+	}
+	return nil
+}
+
+// folder is the prefix of a backup's keys.
+func folder(backup string) string { return "backups/" + backup + "/" }
