@@ -133,9 +133,11 @@ func (o *operation) end(ctx context.Context, runErr error) (report.Summary, erro
 		o.Log.Warn("this attempt failed; the Job starts another", "reason", summary.Reason)
 		return summary, nil
 	}
-	err := o.record.Finish(ctx, phase, o.finalStatus(summary), map[string]string{
-		velerov1.TopCausesAnnotation: strings.Join(summary.TopCauses, "\n"),
-	})
+	annotations := map[string]string{}
+	if len(summary.TopCauses) > 0 {
+		annotations[velerov1.TopCausesAnnotation] = strings.Join(summary.TopCauses, "\n")
+	}
+	err := o.record.Finish(ctx, phase, o.finalStatus(summary, runErr), annotations)
 	o.tell(ctx, summary)
 	if summary.Outcome != report.Completed && summary.Outcome != report.PartiallyFailed {
 		o.keepLog(ctx, summary)
@@ -156,7 +158,7 @@ func (o *operation) summary(ctx context.Context, err error) report.Summary {
 }
 
 // finalStatus is the part of the status that the end adds.
-func (o *operation) finalStatus(s report.Summary) map[string]any {
+func (o *operation) finalStatus(s report.Summary, runErr error) map[string]any {
 	if s.Outcome == report.Completed || s.Outcome == report.PartiallyFailed {
 		return map[string]any{
 			"completionTimestamp": o.backup.Status.CompletionTimestamp,
@@ -167,8 +169,9 @@ func (o *operation) finalStatus(s report.Summary) map[string]any {
 		}
 	}
 	status := map[string]any{"completionTimestamp": now(), "warnings": s.Warnings, "errors": s.Errors}
-	if s.Outcome == report.Usage {
-		status["validationErrors"] = strings.Split(s.Reason, "; ")
+	var refused *run.Refusal
+	if errors.As(runErr, &refused) {
+		status["validationErrors"] = refused.Problems
 	} else {
 		status["failureReason"] = s.Reason
 	}

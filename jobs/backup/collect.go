@@ -65,6 +65,20 @@ type collector struct {
 // restore, while the lists of the next kinds already run; then what the
 // selected objects need.
 func (c *collector) collect(ctx context.Context) error {
+	if err := c.selected(ctx); err != nil {
+		return err
+	}
+	if err := c.related(ctx); err != nil {
+		return err
+	}
+	if c.report.Items() == 0 {
+		c.report.Add(report.Error, ref.Object{}, errors.New("the selection matches nothing"))
+	}
+	return nil
+}
+
+// selected writes everything that is selected by itself.
+func (c *collector) selected(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	streams := make(chan stream, parallelLists)
 	group.Go(func() error { return c.list(ctx, streams) })
@@ -78,16 +92,7 @@ func (c *collector) collect(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if err := c.related(ctx); err != nil {
-		return err
-	}
-	if c.report.Items() == 0 {
-		c.report.Add(report.Error, ref.Object{}, errors.New("the selection matches nothing"))
-	}
-	return nil
+	return group.Wait()
 }
 
 // list starts the lists in order and hands their streams over in that order.

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
@@ -304,6 +305,52 @@ spec:
 	}
 }
 
+// The objects that the selected ones can't do without come along, and nothing
+// else that is cluster-scoped.
+func TestBackupOfANamespaceTakesWhatItsObjectsNeed(t *testing.T) {
+	f := newFixture(t)
+	f.apply(`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.needs.example.com}
+spec:
+  group: needs.example.com
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]`, "customresourcedefinitions")
+	inApp := func(manifest string) string { return strings.ReplaceAll(manifest, "APP", f.app) }
+	f.applyUntilServed(inApp(`{apiVersion: needs.example.com/v1, kind: Widget, metadata: {name: gear, namespace: APP}, spec: {big: 12345678901234567890}}`), "widgets")
+	for plural, manifest := range map[string]string{
+		"serviceaccounts":        `{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: APP}}`,
+		"clusterroles":           `{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: APP-reader}, rules: []}`,
+		"clusterrolebindings":    `{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: APP-reader}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: APP-reader}, subjects: [{kind: ServiceAccount, name: web, namespace: APP}]}`,
+		"priorityclasses":        `{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: APP-high}, value: 1000}`,
+		"persistentvolumes":      `{apiVersion: v1, kind: PersistentVolume, metadata: {name: APP-data}, spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /x}, persistentVolumeReclaimPolicy: Retain, claimRef: {namespace: APP, name: data}}}`,
+		"persistentvolumeclaims": `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data, namespace: APP}, spec: {accessModes: [ReadWriteOnce], volumeName: APP-data, resources: {requests: {storage: 1Gi}}}}`,
+	} {
+		f.apply(inApp(manifest), plural)
+	}
+	bound := []byte(`{"status":{"phase":"Bound"}}`)
+	claims := schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	if _, err := f.dynamic.Resource(claims).Namespace(f.app).Patch(t.Context(), "data", types.MergePatchType, bound, metav1.PatchOptions{}, "status"); err != nil {
+		t.Fatal(err)
+	}
+	f.apply(inApp(`{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: APP}, spec: {priorityClassName: APP-high, serviceAccountName: web, containers: [{name: c, image: x}], volumes: [{name: d, persistentVolumeClaim: {claimName: data}}]}}`), "pods")
+	f.add("needs", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	summary, _ := f.run("needs", nil)
+	if summary.Outcome != report.Completed || summary.Warnings != 1 {
+		t.Fatalf("summary %+v; one warning, about the volume's data, is due", summary)
+	}
+	got := f.items("needs")
+	slices.Sort(got)
+	want := strings.Fields(inApp("clusterrolebindings.rbac.authorization.k8s.io /APP-reader clusterroles.rbac.authorization.k8s.io /APP-reader " +
+		"customresourcedefinitions.apiextensions.k8s.io /widgets.needs.example.com namespaces /APP persistentvolumeclaims APP/data " +
+		"persistentvolumes /APP-data pods APP/web priorityclasses.scheduling.k8s.io /APP-high serviceaccounts APP/web widgets.needs.example.com APP/gear"))
+	if diff := cmp.Diff(want, strings.Fields(strings.Join(got, " "))); diff != "" {
+		t.Errorf("items (-want +got):\n%s", diff)
+	}
+}
+
 func (f *fixture) apply(manifest, plural string) {
 	f.t.Helper()
 	if err := f.tryApply(manifest, plural); err != nil && !apierrors.IsAlreadyExists(err) {
@@ -330,7 +377,7 @@ func (f *fixture) tryApply(manifest, plural string) error {
 		return err
 	}
 	gvr := u.GroupVersionKind().GroupVersion().WithResource(plural)
-	_, err := f.dynamic.Resource(gvr).Create(f.t.Context(), &u, metav1.CreateOptions{})
+	_, err := f.dynamic.Resource(gvr).Namespace(u.GetNamespace()).Create(f.t.Context(), &u, metav1.CreateOptions{})
 	return err
 }
 

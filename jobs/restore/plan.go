@@ -1,0 +1,177 @@
+package restore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
+	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
+	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
+)
+
+// nonRestorable are kinds that describe a cluster or an installation itself.
+var nonRestorable = []string{
+	"nodes", "events", "events.events.k8s.io", "backups.velero.io", "restores.velero.io",
+	"resticrepositories.velero.io", "csinodes.storage.k8s.io", "volumeattachments.storage.k8s.io",
+	"backuprepositories.velero.io",
+}
+
+// filterSpec is the selection of a Restore, without what is never restored.
+func filterSpec(spec velerov1.RestoreSpec) filter.Spec {
+	return filter.Spec{
+		IncludedNamespaces:      spec.IncludedNamespaces,
+		ExcludedNamespaces:      spec.ExcludedNamespaces,
+		IncludedResources:       spec.IncludedResources,
+		ExcludedResources:       slices.Concat(spec.ExcludedResources, nonRestorable),
+		IncludeClusterResources: spec.IncludeClusterResources,
+		LabelSelector:           spec.LabelSelector,
+		OrLabelSelectors:        spec.OrLabelSelectors,
+	}
+}
+
+// selection decides which objects of an archive are restored. It is safe for
+// concurrent reads.
+type selection struct {
+	*filter.Filter
+	// needed are objects that come along with selected ones.
+	needed map[transform.Place]bool
+}
+
+// surveys reports whether the selection can leave out objects by their labels
+// or scope that selected objects need, so that those have to be looked for.
+func (s *selection) surveys(includeClusterResources *bool) bool {
+	return s.HasLabels() || (!s.AllNamespaces() && includeClusterResources == nil)
+}
+
+// place reports whether an object may be selected, as far as its kind, scope
+// and namespace tell.
+func (s *selection) place(p transform.Place) bool {
+	if p.Namespace != "" {
+		return s.Kind(p.Resource, true) && s.Namespace(p.Namespace)
+	}
+	if p.Resource == namespaceKind && !s.Namespace(p.Name) {
+		return false
+	}
+	return s.Kind(p.Resource, false) || s.needed[p]
+}
+
+// object reports whether an object that place has let pass is selected.
+func (s *selection) object(p transform.Place, labels map[string]string) bool {
+	return s.needed[p] || s.Labels(labels)
+}
+
+// need notes an object that a selected one needs. It can't overrule a filter by
+// kind or namespace.
+func (s *selection) need(p transform.Place) {
+	if p.Namespace != "" && s.place(p) || p.Namespace == "" && s.ClusterAdditional(p.Resource) {
+		s.needed[p] = true
+	}
+}
+
+// plan is what a restore is about to do, known before anything is written.
+type plan struct {
+	// Total is the number of objects, before labels are looked at.
+	Total int
+	// Waves says of each wave whether it has anything to do.
+	Waves []bool
+	// Namespaces are those of the backup that have selected objects.
+	Namespaces []string
+	// Missing are the selected kinds that the cluster doesn't serve and that no
+	// CustomResourceDefinition of the archive brings.
+	Missing []*kind
+}
+
+// newPlan makes the plan. It adds to the selection the definitions of selected
+// custom resources that the cluster lacks.
+func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
+	all := waves()
+	p := plan{Waves: make([]bool, len(all))}
+	for _, k := range c.all() {
+		count := s.count(k, &p.Namespaces)
+		if count == 0 {
+			continue
+		}
+		p.Total += count
+		p.Waves[waveOf(all, k.Resource)] = true
+		if _, ok := find(served, k.Resource, k.Version, k.Namespaced()); ok {
+			continue
+		}
+		// A kind that is there in other versions keeps its definition.
+		if _, known := served.Lookup(k.Resource); known || !s.defines(c, k.Resource) {
+			p.Missing = append(p.Missing, k)
+		}
+	}
+	for place := range s.needed {
+		if place.Namespace == "" && !s.Kind(place.Resource, false) {
+			p.Total++
+			p.Waves[waveOf(all, place.Resource)] = true
+		}
+	}
+	p.Waves[0] = p.Waves[0] || p.Total > 0 // for the archived Namespaces
+	slices.Sort(p.Namespaces)
+	p.Namespaces = slices.Compact(p.Namespaces)
+	return p
+}
+
+// count is the number of objects of a kind that are selected by kind and
+// namespace; their namespaces are added to the list.
+func (s *selection) count(k *kind, namespaces *[]string) int {
+	n := 0
+	for namespace, count := range k.Count {
+		if namespace == "" {
+			if s.Kind(k.Resource, false) {
+				n += count
+			}
+			continue
+		}
+		if s.place(transform.Place{Resource: k.Resource, Namespace: namespace}) {
+			n += count
+			*namespaces = append(*namespaces, namespace)
+		}
+	}
+	return n
+}
+
+// defines reports whether the archive's definition of a kind is restored, and
+// sees to it that it is when the filters leave that open.
+func (s *selection) defines(c *contents, resource schema.GroupResource) bool {
+	place := transform.Place{Resource: definitions, Name: resource.String()}
+	if !slices.Contains(c.definitions, place.Name) {
+		return false
+	}
+	s.need(place)
+	return s.place(place)
+}
+
+// find returns the resource as which the cluster serves a kind in exactly this
+// version. Of a group that couldn't be discovered it is assumed to.
+func find(served *cluster.Resources, resource schema.GroupResource, version string, namespaced bool) (cluster.Resource, bool) {
+	gvr := resource.WithVersion(version)
+	if _, unknown := served.Failed[gvr.GroupVersion()]; unknown {
+		return cluster.Resource{GroupVersionResource: gvr, Namespaced: namespaced}, true
+	}
+	res, ok := served.Lookup(resource)
+	if !ok || !slices.Contains(served.Served(resource), version) {
+		return cluster.Resource{}, false
+	}
+	res.Version = version
+	return res, true
+}
+
+// missing says that the cluster doesn't serve a kind, and what it does serve.
+func missing(served *cluster.Resources, resource schema.GroupResource, version, kindName string) string {
+	text := fmt.Sprintf("the cluster doesn't serve %s in version %s", resource, version)
+	if versions := served.Served(resource); len(versions) > 0 {
+		return text + ", only in " + strings.Join(versions, ", ")
+	}
+	for _, res := range served.All() {
+		if res.Kind == kindName && kindName != "" {
+			return fmt.Sprintf("%s; it has %s as %s/%s", text, kindName, res.GroupResource(), res.Version)
+		}
+	}
+	return text + ", nor in any other"
+}

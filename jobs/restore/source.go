@@ -1,0 +1,138 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store"
+	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
+)
+
+// source is a backup in its bucket.
+type source struct {
+	catalog *catalog.Catalog
+	// backup is the marker in the bucket; its name is the object's.
+	backup *velerov1.Backup
+	// listed is the backup's resource list; nil when there is none.
+	listed map[string][]string
+	// methods says how volumes were backed up, by the name of the
+	// PersistentVolume.
+	methods map[string]transform.VolumeMethod
+}
+
+// openSource opens the backup's location and reads what stands beside the
+// archive. A backup without marker isn't complete and not restored.
+func (o *operation) openSource(ctx context.Context) error {
+	backup, location, err := o.getBackup(ctx)
+	if err != nil {
+		return err
+	}
+	bucket, err := o.OpenStore(ctx, location)
+	if err != nil {
+		return fmt.Errorf("storage location %q: %w", location.Name, err)
+	}
+	o.source = &source{catalog: catalog.New(bucket)}
+	o.source.backup, err = o.source.catalog.ReadBackup(ctx, backup.Name)
+	if errors.Is(err, store.ErrNotExist) {
+		return fmt.Errorf("backup %q is not in storage location %q, or was never completed: %w", backup.Name, location.Name, err)
+	}
+	if err != nil {
+		return err
+	}
+	o.source.backup.Name = backup.Name
+	return o.source.readSideFiles(ctx)
+}
+
+// readSideFiles reads what a backup may or may not have beside its archive.
+func (s *source) readSideFiles(ctx context.Context) error {
+	if err := s.read(ctx, catalog.ResourceList, &s.listed); err != nil {
+		return err
+	}
+	var volumes []struct {
+		PVName       string                 `json:"pvName"`
+		BackupMethod transform.VolumeMethod `json:"backupMethod"`
+		Skipped      bool                   `json:"skipped"`
+	}
+	if err := s.read(ctx, catalog.VolumeInfo, &volumes); err != nil {
+		return err
+	}
+	s.methods = map[string]transform.VolumeMethod{}
+	for _, volume := range volumes {
+		if !volume.Skipped {
+			s.methods[volume.PVName] = volume.BackupMethod
+		}
+	}
+	if volumes != nil {
+		return nil
+	}
+	return s.readOldVolumes(ctx)
+}
+
+// readOldVolumes infers what backups of Velero before 1.13 don't say.
+func (s *source) readOldVolumes(ctx context.Context) error {
+	var snapshots []struct {
+		Spec struct {
+			PersistentVolumeName string `json:"persistentVolumeName"`
+		} `json:"spec"`
+		Status struct {
+			ProviderSnapshotID string `json:"providerSnapshotID"`
+		} `json:"status"`
+	}
+	if err := s.read(ctx, catalog.VolumeSnapshots, &snapshots); err != nil {
+		return err
+	}
+	for _, snapshot := range snapshots {
+		if snapshot.Status.ProviderSnapshotID != "" {
+			s.methods[snapshot.Spec.PersistentVolumeName] = transform.VolumeNativeSnapshot
+		}
+	}
+	return nil
+}
+
+// read decodes a file beside the archive; one that isn't there leaves into as
+// it is.
+func (s *source) read(ctx context.Context, file catalog.BackupFileKind, into any) error {
+	err := s.catalog.GetJSON(ctx, catalog.BackupFile(s.backup.Name, file), into)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// open begins a pass over the archive.
+func (s *source) open(ctx context.Context) (io.ReadCloser, error) {
+	return s.catalog.OpenArchive(ctx, s.backup.Name)
+}
+
+// locationSecrets are the names of the Secrets that locations of the target
+// cluster get their credentials from.
+func (o *operation) locationSecrets(ctx context.Context) ([]string, error) {
+	secrets := []string{"cloud-credentials"}
+	locations, err := o.Client.BackupStorageLocations(o.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list storage locations: %w", err)
+	}
+	for _, location := range locations.Items {
+		if location.Spec.Credential != nil {
+			secrets = append(secrets, location.Spec.Credential.Name)
+		}
+	}
+	snapshots, err := o.Client.VolumeSnapshotLocations(o.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list snapshot locations: %w", err)
+	}
+	for _, location := range snapshots.Items {
+		if location.Spec.Credential != nil {
+			secrets = append(secrets, location.Spec.Credential.Name)
+		}
+	}
+	slices.Sort(secrets)
+	return slices.Compact(secrets), nil
+}
