@@ -1,0 +1,36 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+
+	"github.com/kubectl-velero/kubectl-velero/jobs/maintain"
+	"github.com/kubectl-velero/kubectl-velero/jobs/run"
+)
+
+func newMaintainCommand(opts *run.Options) *cobra.Command {
+	cfg := maintain.Config{}
+	cmd := &cobra.Command{
+		Use:   "maintain",
+		Short: "Do the chores: end what ended without a word, remove what was left behind",
+		Long: `Do the chores, each of which may be done at any time and as often as you like:
+give Backups and Restores whose Job ended without a word their end, stop those
+that can't start, take away the rights of restores that have ended, and delete
+Jobs whose Backup or Restore is gone. Objects of a Velero server are left alone.`,
+		Example: "  executor maintain --kubeconfig ~/.kube/config",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel, env, err := run.Start(cmd.Context(), *opts, "operation", "maintain")
+			if err != nil {
+				return err
+			}
+			defer cancel()
+			cfg.Env = env
+			summary, err := maintain.Run(ctx, cfg)
+			return run.End(env.Log, report.Ended(summary, err))
+		},
+	}
+	cmd.Flags().DurationVar(&cfg.StartTimeout, "start-timeout", maintain.DefaultStartTimeout, "how long a Backup or Restore may wait for its Job to start before it counts as failed; 0 means for ever")
+	return cmd
+}

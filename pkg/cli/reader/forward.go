@@ -1,0 +1,88 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// forward opens a local port, on loopback and of the system's choice, that
+// leads to port in the pod. stop closes it and waits until that is done.
+func forward(ctx context.Context, cfg *rest.Config, namespace, pod string, port int) (local uint16, stop func(), err error) {
+	target, err := portForwardURL(cfg, namespace, pod)
+	if err != nil {
+		return 0, nil, err
+	}
+	dialer, err := newDialer(cfg, target)
+	if err != nil {
+		return 0, nil, err
+	}
+	done, ready := make(chan struct{}), make(chan struct{})
+	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"},
+		[]string{fmt.Sprintf("0:%d", port)}, done, ready, io.Discard, io.Discard)
+	if err != nil {
+		return 0, nil, err
+	}
+	var wait sync.WaitGroup
+	ended := make(chan error, 1)
+	wait.Go(func() { ended <- forwarder.ForwardPorts() })
+	stop = sync.OnceFunc(func() { close(done); wait.Wait() })
+	select {
+	case <-ready:
+	case err := <-ended:
+		if err == nil {
+			err = errors.New("the connection was closed")
+		}
+		return 0, nil, err
+	case <-ctx.Done():
+		// Dialing knows no context, so it is left to its own timeout.
+		close(done)
+		return 0, nil, ctx.Err()
+	}
+	ports, err := forwarder.GetPorts()
+	if err != nil {
+		stop()
+		return 0, nil, err
+	}
+	return ports[0].Local, stop, nil
+}
+
+func portForwardURL(cfg *rest.Config, namespace, pod string) (*url.URL, error) {
+	core := rest.CopyConfig(cfg)
+	core.GroupVersion = &schema.GroupVersion{Version: "v1"}
+	core.APIPath = "/api"
+	core.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	client, err := rest.RESTClientFor(core)
+	if err != nil {
+		return nil, err
+	}
+	return client.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL(), nil
+}
+
+// newDialer prefers websockets, which proxies let through, and falls back to
+// SPDY for API servers that don't know them, as kubectl does.
+func newDialer(cfg *rest.Config, target *url.URL) (httpstream.Dialer, error) {
+	transport, upgrader, err := spdy.RoundTripperFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	fallback := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	websocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return portforward.NewFallbackDialerForStreaming(websocket, fallback, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	}), nil
+}

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
+)
+
+// NewCommand returns the root command, which reads and writes streams. Its
+// errors are for PrintError and ExitCode; it prints none itself.
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	// client-go logs through klog; what a user needs to know comes as an error.
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+	f := newFactory(streams, os.Args[0])
+	root := newRoot(f)
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	return root
+}
+
+func newRoot(f *Factory) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kubectl-velero",
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: f.name},
+		Short:         "Back up and restore a Kubernetes cluster with short-lived Jobs",
+		Long:          "Back up and restore a Kubernetes cluster. Each operation is one short-lived Job; nothing runs in between.",
+		Example:       f.examples(rootExamples),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	f.addFlags(root.PersistentFlags())
+	root.AddCommand(
+		newInstallCommand(f), newUninstallCommand(f),
+		newBackupCommand(f), newRestoreCommand(f), newScheduleCommand(f),
+		newVerbCommand(f, "create", "Create backups, restores and schedules",
+			newBackupCreate(f, "backup"), newRestoreCreate(f, "restore"), newScheduleCreate(f, "schedule")),
+		newVerbCommand(f, "get", "List backups, restores and schedules",
+			alias(newBackupGet(f, "backups"), "backup"), alias(newRestoreGet(f, "restores"), "restore"), alias(newScheduleGet(f, "schedules"), "schedule")),
+		newVerbCommand(f, "describe", "Describe backups and restores",
+			alias(newBackupDescribe(f, "backups"), "backup"), alias(newRestoreDescribe(f, "restores"), "restore")),
+		newVerbCommand(f, "delete", "Delete backups",
+			alias(newBackupDelete(f, "backup"), "backups")),
+		newVersionCommand(f),
+		newOptionsCommand(),
+	)
+	root.SetUsageTemplate(usageTemplate(f.name))
+	return root
+}
+
+const rootExamples = `  # Back up the namespace shop and wait for the end
+  %[1]s backup create shop --include-namespaces shop --wait
+
+  # Bring it back
+  %[1]s restore create --from-backup shop --wait
+
+  # Every night at one
+  %[1]s schedule create nightly --schedule "0 1 * * *"`
+
+// newVerbCommand is a verb that takes the noun as its first word, the other
+// way round from "backup create".
+func newVerbCommand(f *Factory, verb, short string, nouns ...*cobra.Command) *cobra.Command {
+	return group(f, &cobra.Command{Use: verb, Short: short}, nouns...)
+}
+
+func alias(cmd *cobra.Command, names ...string) *cobra.Command {
+	cmd.Aliases = names
+	return cmd
+}
+
+// newOptionsCommand shows the global flags, as `kubectl options` does.
+func newOptionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "options",
+		Short: "List the flags that every command takes",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Usage() },
+	}
+	cmd.SetUsageTemplate("Every command takes these flags:\n\n{{.InheritedFlags.FlagUsages}}")
+	return cmd
+}
