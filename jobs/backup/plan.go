@@ -159,9 +159,10 @@ func (p *plan) selectKinds() []cluster.Resource {
 			kinds = append(kinds, res)
 		}
 	}
+	waves := cluster.Waves()
 	slices.SortStableFunc(kinds, func(a, b cluster.Resource) int {
 		return cmp.Or(
-			cmp.Compare(cluster.Priority(a.GroupResource()), cluster.Priority(b.GroupResource())),
+			cmp.Compare(cluster.WaveOf(waves, a.GroupResource()), cluster.WaveOf(waves, b.GroupResource())),
 			cmp.Compare(a.GroupResource().String(), b.GroupResource().String()),
 		)
 	})

@@ -70,8 +70,8 @@ func TestKindsInRestoreOrder(t *testing.T) {
 		got = append(got, res.GroupResource().String())
 	}
 	want := []string{
-		"customresourcedefinitions.apiextensions.k8s.io", "namespaces", "storageclasses.storage.k8s.io", "persistentvolumes", "secrets",
-		"pods", "services", "deployments.apps", "events", "validatingwebhookconfigurations.admissionregistration.k8s.io",
+		"customresourcedefinitions.apiextensions.k8s.io", "namespaces", "persistentvolumes", "storageclasses.storage.k8s.io", "secrets",
+		"pods", "deployments.apps", "events", "services", "validatingwebhookconfigurations.admissionregistration.k8s.io",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)

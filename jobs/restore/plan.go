@@ -88,7 +88,7 @@ type plan struct {
 // newPlan makes the plan. It adds to the selection the definitions of selected
 // custom resources that the cluster lacks.
 func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
-	all := waves()
+	all := cluster.Waves()
 	p := plan{Waves: make([]bool, len(all))}
 	for _, k := range c.all() {
 		count := s.count(k, &p.Namespaces)
@@ -96,7 +96,7 @@ func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
 			continue
 		}
 		p.Total += count
-		p.Waves[waveOf(all, k.Resource)] = true
+		p.Waves[cluster.WaveOf(all, k.Resource)] = true
 		if _, ok := find(served, k.Resource, k.Version, k.Namespaced()); ok {
 			continue
 		}
@@ -108,7 +108,7 @@ func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
 	for place := range s.needed {
 		if place.Namespace == "" && !s.Kind(place.Resource, false) {
 			p.Total++
-			p.Waves[waveOf(all, place.Resource)] = true
+			p.Waves[cluster.WaveOf(all, place.Resource)] = true
 		}
 	}
 	p.Waves[0] = p.Waves[0] || p.Total > 0 // for the archived Namespaces

@@ -221,7 +221,7 @@ func TestPlanOfTheFixture(t *testing.T) {
 			c := fixtureContents(t)
 			p := newPlan(c, choose(t, tc.spec, c), modern(t))
 			got := summary{Total: p.Total, Namespaces: p.Namespaces}
-			for i, w := range waves() {
+			for i, w := range cluster.Waves() {
 				if p.Waves[i] {
 					got.Waves = append(got.Waves, w.Name)
 				}
@@ -280,14 +280,14 @@ func TestSurveyTakesWhatSelectedObjectsNeed(t *testing.T) {
 
 func TestWavesKeepTheDocumentedOrder(t *testing.T) {
 	t.Parallel()
-	all := waves()
+	all := cluster.Waves()
 	order := []string{
 		"customresourcedefinitions.apiextensions.k8s.io", "persistentvolumes", "persistentvolumeclaims", "limitranges",
 		"pods", "replicasets.apps", "services", "clusters.cluster.x-k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io",
 	}
 	var indexes []int
 	for _, name := range order {
-		indexes = append(indexes, waveOf(all, schema.ParseGroupResource(name)))
+		indexes = append(indexes, cluster.WaveOf(all, schema.ParseGroupResource(name)))
 	}
 	if !slices.IsSorted(indexes) || len(slices.Compact(slices.Clone(indexes))) != len(indexes) {
 		t.Errorf("waves of %v are %v", order, indexes)
@@ -296,7 +296,7 @@ func TestWavesKeepTheDocumentedOrder(t *testing.T) {
 		{"serviceaccounts", "secrets"}, {"controllerrevisions.apps", "statefulsets.apps"}, {"replicasets.apps", "deployments.apps"},
 		{"endpoints", "services"}, {"namespaces", "serviceaccounts"},
 	} {
-		if first, second := waveOf(all, schema.ParseGroupResource(pair[0])), waveOf(all, schema.ParseGroupResource(pair[1])); first >= second {
+		if first, second := cluster.WaveOf(all, schema.ParseGroupResource(pair[0])), cluster.WaveOf(all, schema.ParseGroupResource(pair[1])); first >= second {
 			t.Errorf("%s (wave %d) does not come before %s (wave %d)", pair[0], first, pair[1], second)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
+	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
@@ -14,7 +15,7 @@ import (
 
 // restoreWaves restores wave by wave.
 func (o *operation) restoreWaves(ctx context.Context) error {
-	all := waves()
+	all := cluster.Waves()
 	for i, w := range all {
 		if !o.plan.Waves[i] {
 			continue
@@ -24,7 +25,7 @@ func (o *operation) restoreWaves(ctx context.Context) error {
 			err = o.firstWave(ctx, w)
 		} else {
 			err = o.parallelPass(ctx, w.Name, func(item archive.Item) bool {
-				return waveOf(all, item.Resource) == i && o.selection.place(placeOf(item))
+				return cluster.WaveOf(all, item.Resource) == i && o.selection.place(placeOf(item))
 			}, o.restoreItem)
 		}
 		if err != nil {
@@ -43,7 +44,7 @@ func placeOf(item archive.Item) transform.Place {
 
 // firstWave restores the definitions of kinds and makes the namespaces. The
 // archived Namespaces stay in memory until each is needed.
-func (o *operation) firstWave(ctx context.Context, w wave) error {
+func (o *operation) firstWave(ctx context.Context, w cluster.Wave) error {
 	var (
 		mu     sync.Mutex
 		wanted = o.plan.Namespaces

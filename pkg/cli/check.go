@@ -23,7 +23,7 @@ import (
 // checkName refuses names that the API server would refuse.
 func checkName(noun, name string) error {
 	if problems := validation.NameIsDNSSubdomain(name, false); len(problems) > 0 {
-		return fmt.Errorf("%q is not a name for a %s: %s", name, noun, problems[0])
+		return fmt.Errorf("%q is not a name for a %s; hint: use lower case letters, digits, \"-\" and \".\", and at most 253 of them", name, noun)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -87,7 +88,7 @@ func (f *Factory) explain(doing string, err error) error {
 		return err
 	}
 	if reach := unreachable(err); reach != "" {
-		return fmt.Errorf("%s: no cluster: %s; hint: check --kubeconfig and --context, and that `kubectl version` answers", doing, reach)
+		return fmt.Errorf("no cluster: %s; hint: check --kubeconfig and --context, and that `kubectl version` answers", reach)
 	}
 	status := apierrors.APIStatus(nil)
 	switch {
@@ -139,6 +140,9 @@ func unreachable(err error) string {
 	cause := asked.Err
 	if op := (*net.OpError)(nil); errors.As(cause, &op) {
 		cause = op.Err
+	}
+	if call := (*os.SyscallError)(nil); errors.As(cause, &call) {
+		cause = call.Err
 	}
 	return fmt.Sprintf("%s: %v", host, cause)
 }

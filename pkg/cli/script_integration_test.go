@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,9 +28,12 @@ func TestMain(m *testing.M) {
 	testenv.Main(m)
 }
 
+// runPlugin does what the plugin's main does.
 func runPlugin() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	err := cli.NewCommand(streams).ExecuteContext(context.Background())
+	err := cli.NewCommand(streams).ExecuteContext(ctx)
 	cli.PrintError(os.Stderr, err)
 	return cli.ExitCode(err)
 }

@@ -1,4 +1,4 @@
-package restore
+package cluster
 
 import (
 	"slices"
@@ -6,37 +6,30 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// wave is a group of kinds that are restored side by side in one pass over the
+// Wave is a group of kinds that are restored side by side in one pass over the
 // archive. Within it no kind needs another; a later wave may need an earlier.
-type wave struct {
+type Wave struct {
 	// Name is for the log.
 	Name string
 	// Resources are the kinds; none means every kind that no other wave names.
 	Resources []schema.GroupResource
 }
 
-// The kinds that the restore itself treats in a special way.
-var (
-	definitions     = schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}
-	namespaceKind   = schema.GroupResource{Resource: "namespaces"}
-	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
-	services        = schema.GroupResource{Resource: "services"}
-)
-
-// waves returns Velero's documented order in groups as coarse as the order
-// allows, since each costs a pass. It differs in three places, each for what
+// Waves returns Velero's documented order in groups as coarse as the order
+// allows, since each costs a pass over the archive. Backups are written in this
+// order too. It differs in three places, each for what
 // controllers would otherwise make twice or refuse: ControllerRevisions come
 // with ReplicaSets, before the DaemonSets and StatefulSets that they belong to;
 // accounts and roles come beside the volumes; what judges or replaces other
 // requests (webhooks, policies, APIServices) comes last.
-func waves() []wave {
+func Waves() []Wave {
 	const (
 		admission = "admissionregistration.k8s.io"
 		rbac      = "rbac.authorization.k8s.io"
 		snapshots = "snapshot.storage.k8s.io"
 	)
-	return []wave{
-		{"definitions and namespaces", []schema.GroupResource{definitions, namespaceKind}},
+	return []Wave{
+		{"definitions and namespaces", []schema.GroupResource{{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}, {Resource: "namespaces"}}},
 		{"volumes, accounts and roles", []schema.GroupResource{
 			{Group: "storage.k8s.io", Resource: "storageclasses"},
 			{Group: snapshots, Resource: "volumesnapshotclasses"},
@@ -46,7 +39,7 @@ func waves() []wave {
 			{Resource: "persistentvolumes"},
 			{Group: rbac, Resource: "clusterroles"},
 			{Group: rbac, Resource: "roles"},
-			serviceAccounts,
+			{Resource: "serviceaccounts"},
 		}},
 		{"claims and configuration", []schema.GroupResource{
 			{Resource: "persistentvolumeclaims"},
@@ -84,8 +77,8 @@ func waves() []wave {
 	}
 }
 
-// waveOf returns the index of the wave that a kind belongs to.
-func waveOf(all []wave, resource schema.GroupResource) int {
+// WaveOf returns the index of the wave, among all, that a kind belongs to.
+func WaveOf(all []Wave, resource schema.GroupResource) int {
 	rest := 0
 	for i, w := range all {
 		if slices.Contains(w.Resources, resource) {
