@@ -97,12 +97,12 @@ func (o *backupDelete) run(ctx context.Context, s *session, names []string) erro
 	}
 	var failed error
 	for i := range backups {
-		if err := o.deleteOne(ctx, s, &backups[i]); err != nil {
-			if ctx.Err() != nil || failed != nil {
-				PrintError(s.ErrOut, failed)
-			}
-			failed = err
+		err := o.deleteOne(ctx, s, &backups[i])
+		if err == nil {
+			continue
 		}
+		PrintError(s.ErrOut, failed) // the last one is returned
+		failed = err
 		if ctx.Err() != nil {
 			break
 		}
@@ -217,7 +217,7 @@ func (o *backupDelete) startDelete(ctx context.Context, s *session, backup *vele
 		Args: args, Credential: location.Spec.Credential,
 	}))
 	if err != nil {
-		return "", s.explain(fmt.Sprintf("delete backup %q", backup.Name), err)
+		return "", fmt.Errorf("delete backup %q: %w", backup.Name, err)
 	}
 	return job.Name, nil
 }

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +16,7 @@ import (
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
+	"github.com/kubectl-velero/kubectl-velero/pkg/install"
 )
 
 // checkName refuses names that the API server would refuse.
@@ -112,32 +111,11 @@ func (s *session) allowed(ctx context.Context, p permission) (bool, error) {
 // mustHaveNoServer refuses while a Velero server runs in the namespace: it
 // would work on the same objects.
 func (s *session) mustHaveNoServer(ctx context.Context) error {
-	list, err := s.kube.AppsV1().Deployments(s.namespace).List(ctx, metav1.ListOptions{})
-	switch {
-	case apierrors.IsForbidden(err):
-		s.warn("can't see whether a Velero server runs in namespace %q: %v", s.namespace, err)
-		return nil
-	case err != nil:
-		return s.explain("look for a Velero server", err)
+	err := install.FindServer(ctx, s.kube, s.namespace)
+	if server := (*install.ServerError)(nil); err == nil || errors.As(err, &server) {
+		return err
 	}
-	for _, d := range list.Items {
-		if isServer(d) {
-			return fmt.Errorf("a Velero server runs in namespace %q (Deployment %q) and would work on the same objects; "+
-				"hint: stop it (kubectl -n %s scale deployment/%s --replicas=0), or choose another namespace with -n",
-				s.namespace, d.Name, s.namespace, d.Name)
-		}
-	}
-	return nil
-}
-
-func isServer(d appsv1.Deployment) bool {
-	if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
-		return false
-	}
-	return slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
-		words := slices.Concat(c.Command, c.Args)
-		return len(words) >= 2 && strings.HasSuffix(words[0], "velero") && words[1] == "server"
-	})
+	return s.explain("look for a Velero server", err)
 }
 
 // mustExist refuses names of namespaces that don't exist. Patterns are left

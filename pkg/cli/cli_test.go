@@ -179,7 +179,7 @@ func TestVelerosFlagsWin(t *testing.T) {
 func TestEveryCommandHelps(t *testing.T) {
 	t.Parallel()
 	f, _, _ := testFactory()
-	trivial := map[string]bool{"version": true, "options": true}
+	trivial := map[string]bool{"version": true, "options": true, "uninstall": true}
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
 		for _, child := range cmd.Commands() {
@@ -219,7 +219,10 @@ func TestBackupTable(t *testing.T) {
 		}),
 		backup("nightly-20260101000000", velerov1.BackupPhaseFailed, func(b *velerov1.Backup) { b.Status.Expiration = &past }),
 		backup("nightly-20260102000000", velerov1.BackupPhaseInProgress, nil),
-		backup("nightly-a", "", func(b *velerov1.Backup) { b.Status = velerov1.BackupStatus{QueuePosition: 3}; b.Spec.TTL.Duration = time.Hour }),
+		backup("nightly-a", "", func(b *velerov1.Backup) {
+			b.Status = velerov1.BackupStatus{QueuePosition: 3}
+			b.Spec.TTL.Duration = time.Hour
+		}),
 		backup("dead", velerov1.BackupPhaseInProgress, nil),
 		backup("going", velerov1.BackupPhaseCompleted, func(b *velerov1.Backup) { b.DeletionTimestamp = &ended }),
 	}

@@ -17,7 +17,7 @@ func (s *session) start(ctx context.Context, template *corev1.PodTemplate, op la
 	if err == nil {
 		return nil
 	}
-	return s.neverStarted(ctx, op.Kind, cr, s.explain("start the Job", err))
+	return s.neverStarted(ctx, op.Kind, cr, err)
 }
 
 // neverStarted writes the reason into the record and returns it.

@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -162,9 +163,22 @@ func underWay(s State) Verdict {
 	case started(pod):
 		return alive(s, pod)
 	case ran(pod):
-		return Verdict{Standing: Running, Cause: "an attempt ended (" + whyPodEnded(pod) + "); another one follows"}
+		return Verdict{Standing: Running, Cause: attemptEnded(s, pod)}
 	}
 	return s.waiting(whyPending(pod, s.Events, s.Now))
+}
+
+// attemptEnded tells of an attempt after which the Job goes on.
+func attemptEnded(s State, pod *corev1.Pod) string {
+	what, hint, hinted := strings.Cut(whyPodEnded(pod), "; hint: ")
+	text := "an attempt ended: " + what
+	if limit := s.Job.Spec.BackoffLimit; limit == nil || len(s.Pods) <= int(*limit) {
+		text += "; another one follows"
+	}
+	if hinted {
+		text += "; hint: " + hint
+	}
+	return text
 }
 
 // waiting is the verdict on an operation that hasn't started. Waiting longer

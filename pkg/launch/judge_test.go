@@ -166,7 +166,9 @@ func TestJudge(t *testing.T) {
 			inProgress(`node "node1", where its pod "backup-shop-x" runs, is lost: Kubelet stopped posting node status`)},
 		"Job being deleted": {running(func(s *State) { s.Job.DeletionTimestamp = ptr.To(ago(0)) }), inProgress("its Job is being deleted")},
 		"second attempt follows": {running(terminatedBy(137, "OOMKilled", "")),
-			inProgress("an attempt ended (the executor ran out of memory: its limit is 512Mi; hint: raise it with install --velero-pod-mem-limit); another one follows")},
+			inProgress("an attempt ended: the executor ran out of memory: its limit is 512Mi; another one follows; hint: raise it with install --velero-pod-mem-limit")},
+		"no other attempt follows": {running(terminatedBy(2, "Error", ""), func(s *State) { s.Job.Spec.BackoffLimit = ptr.To[int32](0) }),
+			inProgress("an attempt ended: the executor ended with exit code 2 and said nothing")},
 		"a Velero server's": {running(func(s *State) { s.CR.Ours, s.Job = false, nil; s.CR.Created = now.Add(-time.Hour) }), inProgress("")},
 
 		// The Job ended and the record wasn't told.

@@ -1,0 +1,172 @@
+package describe
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+var (
+	started   = metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC))
+	completed = metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 12, 0, time.UTC))
+	expires   = metav1.NewTime(time.Date(2026, 2, 1, 3, 0, 0, 0, time.UTC))
+)
+
+// simple is a backup without anything out of the ordinary.
+func simple() Backup {
+	return Backup{
+		Program:  "kubectl velero",
+		Standing: Standing{Job: "backup-shop-0a1b2c3d"},
+		Backup: &velerov1.Backup{
+			ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: "velero", Labels: map[string]string{"velero.io/storage-location": "default"}},
+			Spec:       velerov1.BackupSpec{IncludedNamespaces: []string{"shop"}, StorageLocation: "default", TTL: metav1.Duration{Duration: 720 * time.Hour}},
+			Status: velerov1.BackupStatus{
+				Phase: velerov1.BackupPhaseCompleted, FormatVersion: "1.1.0",
+				StartTimestamp: &started, CompletionTimestamp: &completed, Expiration: &expires,
+				Progress: &velerov1.BackupProgress{TotalItems: 12, ItemsBackedUp: 12},
+			},
+		},
+	}
+}
+
+// rich is a backup with one of everything.
+func rich() Backup {
+	b := simple()
+	spec, status := &b.Backup.Spec, &b.Backup.Status
+	b.Backup.Annotations = map[string]string{"b": "2", "a": "1"}
+	spec.ExcludedNamespaces = []string{"kube-system", "kube-public"}
+	spec.ExcludedClusterScopedResources = []string{"nodes"}
+	spec.LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	spec.SnapshotVolumes = ptr.To(false)
+	spec.DefaultVolumesToFsBackup = ptr.To(true)
+	spec.ResourcePolicy = &corev1.TypedLocalObjectReference{Kind: "configmap", Name: "policy"}
+	spec.UploaderConfig = &velerov1.UploaderConfigForBackup{ParallelFilesUpload: 4}
+	spec.OrderedResources = map[string]string{"pods": "shop/a,shop/b"}
+	spec.Hooks.Resources = []velerov1.BackupResourceHookSpec{{
+		Name: "freeze", IncludedNamespaces: []string{"shop"},
+		PreHooks: []velerov1.BackupResourceHook{{Exec: &velerov1.ExecHook{
+			Container: "db", Command: []string{"/bin/freeze", "-f"}, OnError: velerov1.HookErrorModeFail, Timeout: metav1.Duration{Duration: 30 * time.Second},
+		}}},
+	}}
+	status.Phase = velerov1.BackupPhasePartiallyFailed
+	status.Warnings, status.Errors = 1, 3
+	status.VolumeSnapshotsAttempted, status.VolumeSnapshotsCompleted = 2, 1
+	status.HookStatus = &velerov1.HookStatus{HooksAttempted: 1}
+	status.BackupItemOperationsAttempted, status.BackupItemOperationsCompleted = 2, 2
+	b.Standing.Reasons = []string{"forbidden (2 times); hint: grant it", "timeout"}
+	b.Results.Value = &report.Results{
+		Warnings: report.Result{Velero: []string{" message: /volumes are not saved"}},
+		Errors: report.Result{
+			Cluster:    []string{" resource: /nodes name: /n1 message: /forbidden"},
+			Namespaces: map[string][]string{"shop": {"first", "second"}},
+		},
+	}
+	b.ResourceList.Value = &map[string][]string{"v1/Pod": {"shop/a", "shop/b"}, "apps/v1/Deployment": {"shop/web"}}
+	b.Deletions = []velerov1.DeleteBackupRequest{{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: completed},
+		Status:     velerov1.DeleteBackupRequestStatus{Phase: velerov1.DeleteBackupRequestPhaseProcessed, Errors: []string{"bucket is read-only"}},
+	}}
+	return b
+}
+
+func stuck() Backup {
+	b := simple()
+	b.Backup.Status = velerov1.BackupStatus{Phase: velerov1.BackupPhaseInProgress, Progress: &velerov1.BackupProgress{TotalItems: 100, ItemsBackedUp: 7}}
+	b.Standing.Cause = "no node can take its pod: 0/3 nodes are available; hint: look at the nodes"
+	return b
+}
+
+func unread() Backup {
+	b := simple()
+	b.Backup.Status.Errors = 2
+	b.Results.Err = errors.New("bucket does not answer")
+	b.ResourceList.Err = errors.New("bucket does not answer")
+	return b
+}
+
+func restore() Restore {
+	return Restore{
+		Program:  "kubectl velero",
+		Standing: Standing{Job: "restore-shop-0a1b2c3d", Reasons: []string{"webhook refused"}},
+		Restore: &velerov1.Restore{
+			ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "velero"},
+			Spec: velerov1.RestoreSpec{
+				BackupName: "shop", IncludedNamespaces: []string{"*"}, NamespaceMapping: map[string]string{"shop": "copy"},
+				RestorePVs: ptr.To(false), IncludeClusterResources: ptr.To(true),
+				ResourceModifier: &corev1.TypedLocalObjectReference{Kind: "configmap", Name: "changes"},
+				UploaderConfig:   &velerov1.UploaderConfigForRestore{ParallelFilesDownload: 2},
+			},
+			Status: velerov1.RestoreStatus{
+				Phase: velerov1.RestorePhasePartiallyFailed, Errors: 1, StartTimestamp: &started, CompletionTimestamp: &completed,
+				Progress: &velerov1.RestoreProgress{TotalItems: 12, ItemsRestored: 11},
+			},
+		},
+		Results:      Fetched[report.Results]{Value: &report.Results{Errors: report.Result{Velero: []string{"webhook refused"}}}},
+		ResourceList: Fetched[map[string][]string]{Value: &map[string][]string{"v1/Pod": {"copy/a(created)"}}},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	cases := map[string]func(io.Writer) error{
+		"backup-simple.txt":  simple().Write,
+		"backup-rich.txt":    rich().Write,
+		"backup-stuck.txt":   stuck().Write,
+		"backup-unread.txt":  unread().Write,
+		"backup-simple.json": simple().WriteJSON,
+		"backup-rich.json":   rich().WriteJSON,
+		"backup-unread.json": unread().WriteJSON,
+		"restore.txt":        restore().Write,
+	}
+	for name, write := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			if err := write(&out); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name)
+			if *update {
+				if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), out.String()); diff != "" {
+				t.Errorf("%s (rewrite with -update):\n%s", path, diff)
+			}
+		})
+	}
+}
+
+// fullDisk fails every write.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestWriteErrorsCount(t *testing.T) {
+	t.Parallel()
+	for _, write := range []func(io.Writer) error{simple().Write, simple().WriteJSON, restore().Write} {
+		if err := write(fullDisk{}); err == nil {
+			t.Error("a description that could not be written was no error")
+		}
+	}
+}
