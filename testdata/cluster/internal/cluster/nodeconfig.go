@@ -77,6 +77,9 @@ address = "{{.Socket}}"
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "{{.Pause}}"
 
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = "{{.Config}}/certs.d"
+
 [plugins."io.containerd.cri.v1.runtime"]
 restrict_oom_score_adj = true
 disable_apparmor = true
@@ -140,6 +143,7 @@ localStorageCapacityIsolation: false
 evictionHard: {memory.available: 0%, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%, imagefs.inodesFree: 0%}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
+imagePullCredentialsVerificationPolicy: NeverVerify # or an image pulled once from a registry can't be used under its loaded name
 `
 
 const proxyConfig = `apiVersion: kubeproxy.config.k8s.io/v1alpha1

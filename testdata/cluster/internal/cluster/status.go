@@ -40,6 +40,9 @@ type Status struct {
 	Enter            []string `json:"enter,omitempty"`
 	KubeletRoot      string   `json:"kubeletRoot,omitempty"`
 	ContainerdSocket string   `json:"containerdSocket,omitempty"`
+	// RegistryConfig is the folder in which HOST:PORT/hosts.toml says how the node
+	// pulls from a registry; it may be missing. It is the same on the machine.
+	RegistryConfig string `json:"registryConfig,omitempty"`
 }
 
 // ComponentStatus is one process of a cluster.
@@ -80,7 +83,7 @@ func (m Manager) Status(ctx context.Context, name string) (Status, error) {
 	if r.Network != nil {
 		s.NodeName, s.NodeAddress = nodeName, r.Network.Link.Node.String()
 		s.HostAddress, s.PodCIDR = r.Network.Link.Host.String(), r.Network.Pods.String()
-		s.KubeletRoot, s.ContainerdSocket = kubeletRoot, containerdRPC
+		s.KubeletRoot, s.ContainerdSocket, s.RegistryConfig = kubeletRoot, containerdRPC, p.folder.config("certs.d")
 		s.Enter = []string{"env", state.Env + "=" + m.State.Root, m.State.Bin("cluster"), "exec", "--name", name, "--"}
 	}
 	return s, nil
