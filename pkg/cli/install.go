@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/flag"
 	"github.com/kubectl-velero/kubectl-velero/pkg/install"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 )
 
 const installExamples = `  # AWS, with credentials in a file
@@ -157,7 +158,7 @@ func (o *installOptions) show() error {
 	if o.dryRun && !o.objects.CRDsOnly {
 		fmt.Fprintf(o.f.ErrOut, "note: ClusterRole %q is missing its owner, ClusterRoleBinding %[1]q, whose UID only the cluster knows; "+
 			"deleting the binding deletes the role only if %s made them\n",
-			install.BindingName(o.objects.Namespace), o.f.name+" install")
+			launch.InstallBinding(o.objects.Namespace), o.f.name+" install")
 	}
 	return printObjects(o.f, o.output, map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 )
 
@@ -45,7 +46,7 @@ func Apply(ctx context.Context, c Cluster, o Options, changed func(Change)) erro
 	if err := a.applyKinds(ctx, objects); err != nil || o.CRDsOnly {
 		return err
 	}
-	if err := a.applyOwned(ctx, objects, BindingName(o.Namespace)); err != nil {
+	if err := a.applyOwned(ctx, objects, launch.InstallBinding(o.Namespace)); err != nil {
 		return err
 	}
 	return a.refreshSchedules(ctx, c.Kubernetes, o)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 )
 
 // CheckNamespace says whether a namespace may hold an installation. Those of the
@@ -97,7 +98,7 @@ func isServer(d *appsv1.Deployment) bool {
 }
 
 func checkClusterRole(ctx context.Context, kube kubernetes.Interface, o Options) error {
-	name := BindingName(o.Namespace)
+	name := launch.InstallBinding(o.Namespace)
 	found, err := kube.RbacV1().ClusterRoles().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):

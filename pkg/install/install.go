@@ -57,16 +57,6 @@ type Location struct {
 	CACert []byte
 }
 
-// BindingName is the name of the ClusterRoleBinding, and of the ClusterRole, of the
-// installation in a namespace. The binding owns every other cluster-scoped object of
-// the installation but the CustomResourceDefinitions.
-func BindingName(namespace string) string {
-	if namespace == velerov1.DefaultNamespace {
-		return velerov1.DefaultNamespace
-	}
-	return velerov1.DefaultNamespace + "-" + namespace
-}
-
 // Objects returns every object of an installation in the order in which they are to
 // be created. Owner references are missing: they need the UID that the cluster gives
 // to the ClusterRoleBinding, and are added by Apply. The caller owns what it gets.

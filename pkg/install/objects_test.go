@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/install"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -178,7 +179,7 @@ func TestMaintenanceRunsHourlyAndAlone(t *testing.T) {
 func TestBindingName(t *testing.T) {
 	t.Parallel()
 	for namespace, want := range map[string]string{"velero": "velero", "backup": "velero-backup"} {
-		if got := install.BindingName(namespace); got != want {
+		if got := launch.InstallBinding(namespace); got != want {
 			t.Errorf("namespace %q: got %q, want %q", namespace, got, want)
 		}
 	}

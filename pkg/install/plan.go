@@ -59,18 +59,18 @@ func (r *Removal) planBindings(ctx context.Context, c Cluster) error {
 		}
 		t := target{clusterRoleBindingKind.named(b.Name), b.UID}
 		switch {
-		case b.Name == BindingName(r.namespace):
+		case b.Name == launch.InstallBinding(r.namespace):
 			own = append(own, t)
 		case b.Labels[velerov1.OperationLabel] != "":
 			r.targets = append(r.targets, t)
 		}
 	}
 	r.targets = append(r.targets, own...)
-	role, err := c.Kubernetes.RbacV1().ClusterRoles().Get(ctx, BindingName(r.namespace), metav1.GetOptions{})
+	role, err := c.Kubernetes.RbacV1().ClusterRoles().Get(ctx, launch.InstallBinding(r.namespace), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 	case err != nil:
-		return fmt.Errorf("get ClusterRole %q: %w", BindingName(r.namespace), err)
+		return fmt.Errorf("get ClusterRole %q: %w", launch.InstallBinding(r.namespace), err)
 	case role.Labels[velerov1.ComponentLabel] == velerov1.ComponentValue:
 		r.targets = append(r.targets, target{clusterRoleKind.named(role.Name), role.UID})
 	}

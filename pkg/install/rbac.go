@@ -33,7 +33,7 @@ func accounts(o Options) []runtime.Object {
 func clusterRole(o Options) *rbacv1.ClusterRole {
 	return &rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
-		ObjectMeta: named("", BindingName(o.Namespace)),
+		ObjectMeta: named("", launch.InstallBinding(o.Namespace)),
 		Rules: []rbacv1.PolicyRule{
 			// A backup may hold any object.
 			{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}},
@@ -60,8 +60,8 @@ func clusterRole(o Options) *rbacv1.ClusterRole {
 func clusterRoleBinding(o Options) *rbacv1.ClusterRoleBinding {
 	return &rbacv1.ClusterRoleBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"},
-		ObjectMeta: named("", BindingName(o.Namespace)),
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: BindingName(o.Namespace)},
+		ObjectMeta: named("", launch.InstallBinding(o.Namespace)),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: launch.InstallBinding(o.Namespace)},
 		Subjects:   subjects(o),
 	}
 }
