@@ -1,0 +1,105 @@
+# What there is to do here. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build image demo demo-clean test test-unit test-integration test-e2e lint generate clean
+
+# All that is built, downloaded, started or recorded is below the state folder.
+STATE := $(abspath $(or $(TESTBED_STATE),.testbed))
+export TESTBED_STATE := $(STATE)
+# One way to compile for builds, linters and tests, or go would compile every
+# dependency once for each.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
+export GOWORK := off
+
+E2E := testdata/e2e
+REPORT := $(STATE)/bin/testreport
+TAGS := integration,e2e
+# Every module of this repository that has Go code. The test environment is a
+# package of the product's module in a folder that ./... leaves out.
+MODULES := $(shell for m in $$(git ls-files --cached --others --exclude-standard '*go.mod'); do d=$$(dirname $$m); \
+	[ -z "$$(find $$d -name '*.go' -print -quit)" ] || echo $$d; done)
+packages = $(if $(filter .,$(1)),./... ./testdata/testenv/...,./...)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the plugin and the executor into bin/
+	go build '-ldflags=-s -w' -o bin/ ./cmd/...
+
+image: build ## the executor's image: pushed to IMAGE_REPO (IMAGE_TAG, default dev), else dist/executor.tar
+	@go -C $(E2E) run ./cmd/image
+
+demo: $(STATE)/bin/demo ## cluster, storage, install, backup, disaster, restore; leaves everything up
+	@$(STATE)/bin/demo
+
+demo-clean: $(STATE)/bin/demo ## end all that `make demo` started
+	@$(STATE)/bin/demo clean
+
+test: $(REPORT) ## lint, unit, integration and end-to-end tests; closes with counts
+	@$(REPORT) reset
+	@for layer in lint test-unit test-integration test-e2e; do \
+		echo; echo "== $$layer"; $(MAKE) --no-print-directory $$layer || echo "$$layer failed"; done
+	@echo; $(REPORT) close
+
+# staticcheck leaves out testdata/cluster/kube and testdata/node: each is a list
+# of components, for which it would analyse all of Kubernetes.
+lint: $(REPORT) $(STATE)/bin/staticcheck $(STATE)/bin/govulncheck ## gofmt, vet, staticcheck, generated files, known vulnerabilities
+	@$(REPORT) reset lint
+	@check() { $(REPORT) check lint "$$@" || true; }; \
+	check gofmt testdata/lint/gofmt; \
+	check generated testdata/lint/generated; \
+	$(foreach m,$(MODULES), \
+		check 'vet $(m)' go -C $(m) vet -tags $(TAGS) $(call packages,$(m));) \
+	check 'staticcheck .' testdata/lint/staticcheck . $(TAGS) $(call packages,.); \
+	check 'staticcheck testdata/e2e' testdata/lint/staticcheck testdata/e2e $(TAGS) ./...; \
+	check 'staticcheck testdata/cluster' testdata/lint/staticcheck testdata/cluster $(TAGS) . ./internal/... ./pause; \
+	check govulncheck testdata/lint/govulncheck; \
+	$(REPORT) close lint
+
+test-unit: $(REPORT) ## unit tests of every module
+	@$(REPORT) reset unit
+	@$(foreach m,$(MODULES),$(REPORT) test unit go -C $(m) test -json -timeout 10m $(call packages,$(m)) || true;) \
+	$(REPORT) close unit
+
+# The packages that have integration tests, and the names of these tests: the
+# others of the same packages have run as unit tests.
+integration_files = $$(git grep -lE --untracked '^//go:build .*\<integration\>' -- '*_test.go')
+
+test-integration: $(REPORT) ## tests against a real API server and a real S3 server
+	@$(REPORT) reset integration
+	@trap '$(MAKE) --no-print-directory sweep' EXIT; \
+	packages=$$(for f in $(integration_files); do echo ./$$(dirname $$f); done | sort -u); \
+	names=$$(sed -nE 's/^func (Test[A-Z0-9_][A-Za-z0-9_]*)\(.*/\1/p' $(integration_files) | grep -v '^TestMain$$' | sort -u | paste -sd '|'); \
+	$(REPORT) test integration go test -json -p 2 -timeout 20m -count 1 -tags integration -run "^($$names)$$" $$packages || true; \
+	$(REPORT) close integration
+
+test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it up
+	@$(REPORT) reset e2e
+	@trap '[ "$${KEEP:-}" = 1 ] || $(MAKE) --no-print-directory sweep' EXIT; \
+	$(REPORT) test e2e go -C $(E2E) test -json -timeout 40m -count 1 -tags e2e ./tests || true; \
+	$(REPORT) close e2e
+
+.PHONY: sweep
+# Tests take down their clusters themselves, but for those that were killed.
+sweep:
+	@for c in $(STATE)/clusters/e2e $(STATE)/clusters/test-*; do \
+		[ ! -d $$c ] || $(STATE)/bin/cluster down --name $${c##*/}; done
+
+generate: ## deepcopy functions and CRDs
+	go generate ./pkg/apis/...
+
+clean: ## remove what was built, but not what runs
+	rm -rf bin dist
+
+# The tools are pinned by nested modules; go decides what is out of date.
+.PHONY: $(REPORT) $(STATE)/bin/demo $(STATE)/bin/staticcheck $(STATE)/bin/govulncheck
+$(REPORT):
+	@go -C $(E2E) build -o $@ ./cmd/testreport
+$(STATE)/bin/demo:
+	@go -C $(E2E) build -o $@ ./cmd/demo
+$(STATE)/bin/staticcheck:
+	@go -C testdata/tools build -o $@ honnef.co/go/tools/cmd/staticcheck
+$(STATE)/bin/govulncheck:
+	@go -C testdata/tools build -o $@ golang.org/x/vuln/cmd/govulncheck
