@@ -30,12 +30,27 @@ func newLog(next io.Writer) *logFile {
 // Write takes one line. A line that can't be kept is an error of the log, not of
 // the operation, so slog drops it.
 func (l *logFile) Write(line []byte) (int, error) {
+	quoted := quoteTime(line)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.gz.Write(line); err != nil {
+	if _, err := l.gz.Write(quoted); err != nil {
 		return 0, err
 	}
-	return l.next.Write(line)
+	if _, err := l.next.Write(quoted); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+// quoteTime puts the time into quotes, as it stands in Velero's logs; slog
+// quotes only where it has to.
+func quoteTime(line []byte) []byte {
+	stamp, rest, ok := bytes.Cut(line, []byte(" "))
+	value, isTime := bytes.CutPrefix(stamp, []byte(slog.TimeKey+"="))
+	if !ok || !isTime {
+		return line
+	}
+	return fmt.Appendf(make([]byte, 0, len(line)+2), "%s=%q %s", slog.TimeKey, value, rest)
 }
 
 // gzipped returns the lines so far. Later lines go into a gzip member of their

@@ -31,7 +31,7 @@ func TestLogLinesLookLikeVeleros(t *testing.T) {
 	log := slog.New(l.handler(slog.LevelInfo)).With("backup", "velero/shop")
 	log.Debug("hidden")
 	log.Warn("pods are \"odd\"", "namespace", "shop")
-	want := regexp.MustCompile(`^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ level=warning msg="pods are \\"odd\\"" backup=velero/shop namespace=shop\n$`)
+	want := regexp.MustCompile(`^time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ" level=warning msg="pods are \\"odd\\"" backup=velero/shop namespace=shop\n$`)
 	if !want.Match(out.Bytes()) {
 		t.Errorf("line %q", out.String())
 	}
