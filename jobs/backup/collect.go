@@ -199,7 +199,7 @@ func (c *collector) selectObject(res cluster.Resource, raw []byte) (object, bool
 func (c *collector) mayStore(res cluster.Resource, obj object) bool {
 	return obj.Metadata.DeletionTimestamp == nil &&
 		obj.Metadata.Labels[velerov1.ExcludeFromBackupLabel] != "true" &&
-		!c.ours.has(res.GroupResource().String(), obj.header)
+		!c.ours.has(res.GroupResource(), obj.header)
 }
 
 // decode copies an object out of a list. Items of built-in kinds come without

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
@@ -46,21 +47,11 @@ func (o *operation) ourselves(ctx context.Context) (ourselves, error) {
 	return ours, nil
 }
 
-// ownKinds are the kinds that this program creates to work with.
-var ownKinds = map[string]bool{
-	"pods": true, "jobs.batch": true, "cronjobs.batch": true, "podtemplates": true, "leases.coordination.k8s.io": true,
-	"clusterrolebindings.rbac.authorization.k8s.io": true, "rolebindings.rbac.authorization.k8s.io": true,
-}
-
 // has reports whether an object is one of ours.
-func (ours ourselves) has(resource string, obj header) bool {
-	if resource == "secrets" {
-		return obj.Metadata.Namespace == ours.namespace && ours.secrets[obj.Metadata.Name]
+func (ours ourselves) has(resource schema.GroupResource, obj header) bool {
+	namespace := obj.Metadata.Namespace
+	if resource == (schema.GroupResource{Resource: "secrets"}) {
+		return namespace == ours.namespace && ours.secrets[obj.Metadata.Name]
 	}
-	if !ownKinds[resource] {
-		return false
-	}
-	_, operation := obj.Metadata.Labels[velerov1.OperationLabel]
-	installed := obj.Metadata.Namespace == ours.namespace && obj.Metadata.Labels[velerov1.ComponentLabel] == velerov1.ComponentValue
-	return operation || installed
+	return velerov1.Ours(resource, obj.Metadata.Labels, namespace == "" || namespace == ours.namespace)
 }

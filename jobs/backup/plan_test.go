@@ -157,10 +157,12 @@ func TestOurselvesStayOut(t *testing.T) {
 		{"cronjobs.batch", object("velero", "velero-maintenance", component), true},
 		{"cronjobs.batch", object("shop", "nightly", component), false},
 		{"clusterrolebindings.rbac.authorization.k8s.io", object("", "velero-restore-1", operation), true},
+		{"clusterrolebindings.rbac.authorization.k8s.io", object("", "velero", component), true},
+		{"clusterroles.rbac.authorization.k8s.io", object("", "velero", component), false},
 		{"schedules.velero.io", object("velero", "nightly", component), false},
 		{"configmaps", object("velero", "x", component), false},
 	} {
-		if got := ours.has(c.resource, c.obj); got != c.want {
+		if got := ours.has(schema.ParseGroupResource(c.resource), c.obj); got != c.want {
 			t.Errorf("%s %s/%s: %v, want %v", c.resource, c.obj.Metadata.Namespace, c.obj.Metadata.Name, got, c.want)
 		}
 	}

@@ -14,25 +14,12 @@ const repositoryPassword = "velero-repo-credentials"
 
 var secrets = schema.GroupResource{Resource: "secrets"}
 
-// ours are the kinds of the objects that do our work. Restored, they would
-// back up into, and delete from, the bucket of the cluster they came from.
-var ours = []schema.GroupResource{
-	{Group: "batch", Resource: "cronjobs"},
-	{Group: "batch", Resource: "jobs"},
-	{Group: "coordination.k8s.io", Resource: "leases"},
-	{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"},
-	{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"},
-	{Resource: "pods"},
-	{Resource: "podtemplates"},
-}
-
 // ourselves says why an object of an installation isn't restored; empty for
 // every other object.
 func ourselves(o *Options, resource schema.GroupResource, obj *Object) string {
 	installed := obj.Namespace() == "" || o.veleroNamespace(obj.Namespace())
-	component := obj.Label(velerov1.ComponentLabel) == velerov1.ComponentValue
 	switch {
-	case slices.Contains(ours, resource) && (obj.Label(velerov1.OperationLabel) != "" || installed && component):
+	case velerov1.Ours(resource, obj.Labels(), installed):
 		return "it belongs to an installation of Velero"
 	case resource == secrets && installed &&
 		(obj.Name() == repositoryPassword || slices.Contains(o.Secrets, obj.Name())):
