@@ -98,7 +98,7 @@ func (c Config) ownScheduled(ctx context.Context, name string) (*velerov1.Backup
 		return nil, fmt.Errorf("read Backup %q: %w", name, err)
 	}
 	if uid := backup.Annotations[velerov1.JobUIDAnnotation]; uid != c.JobUID {
-		return nil, fmt.Errorf("Backup %q already exists and wasn't made by this Job", name)
+		return nil, fmt.Errorf("the Backup %q already exists and wasn't made by this Job", name)
 	}
 	return backup, nil
 }

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -66,7 +66,7 @@ var resourceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]
 func parsePath(name string) (item Item, ok bool, err error) {
 	parts := strings.Split(name, "/")
 	for _, part := range parts {
-		if problems := path.IsValidPathSegmentName(part); part == "" || len(problems) > 0 || strings.ContainsAny(part, "\\\x00") {
+		if problems := content.IsPathSegmentName(part); part == "" || len(problems) > 0 || strings.ContainsAny(part, "\\\x00") {
 			return Item{}, false, fmt.Errorf("path %q is not safe", name)
 		}
 	}
