@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/compare"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/console"
@@ -57,7 +56,7 @@ type record struct {
 	// Kind and Name are those of the provider.Cluster.
 	Kind string `json:"kind"`
 	Name string `json:"name"`
-	// Kubeconfig is a file.
+	// Kubeconfig is the value of KUBECONFIG.
 	Kubeconfig string `json:"kubeconfig"`
 }
 
@@ -125,7 +124,7 @@ func (d *demo) findCluster(ctx context.Context) error {
 	if err := d.kept.write(d.folder()); err != nil {
 		return err
 	}
-	d.config, err = clientcmd.BuildConfigFromFlags("", cluster.Kubeconfig)
+	d.config, err = cluster.Config()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -25,16 +26,15 @@ func foreign(o Options) (*Cluster, error) {
 	if o.ImageRepo == "" {
 		return nil, ErrImageRepo
 	}
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.Kubeconfig}
-	config, err := rules.Load()
+	config, err := rules(o.Kubeconfig).Load()
 	if err != nil {
 		return nil, fmt.Errorf("read KUBECONFIG: %w", err)
 	}
-	server := "unknown server"
-	if current := config.Contexts[config.CurrentContext]; current != nil && config.Clusters[current.Cluster] != nil {
-		server = config.Clusters[current.Cluster].Server
+	current := config.Contexts[config.CurrentContext]
+	if current == nil || config.Clusters[current.Cluster] == nil {
+		return nil, fmt.Errorf("read KUBECONFIG %q: no current context with a cluster\nhint: `kubectl config get-contexts` lists the contexts, `unset KUBECONFIG` leaves the choice to the demo", o.Kubeconfig)
 	}
-	name := fmt.Sprintf("context %q (%s)", config.CurrentContext, server)
+	name := fmt.Sprintf("context %q (%s)", config.CurrentContext, config.Clusters[current.Cluster].Server)
 	if err := ask(o, name); err != nil {
 		return nil, err
 	}
@@ -42,6 +42,11 @@ func foreign(o Options) (*Cluster, error) {
 		Kind: Foreign, Name: name, Kubeconfig: o.Kubeconfig,
 		load: func(ctx context.Context, i Image) (string, error) { return push(ctx, o.ImageRepo, i) },
 	}, nil
+}
+
+// rules read KUBECONFIG as kubectl does: a list of files.
+func rules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
+	return &clientcmd.ClientConfigLoadingRules{Precedence: filepath.SplitList(kubeconfig)}
 }
 
 // push sends the image to the repository, under an id of its own: a kubelet that

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/image"
 )
@@ -28,8 +30,25 @@ func (b bed) build(ctx context.Context) error {
 	return b.o.Tree.Build(ctx, b.o.Tree.Path("testdata", "cluster"), ".", b.binary)
 }
 
+// ErrNotHere is returned where a local cluster can't run on this machine.
+var ErrNotHere = errors.New("a local cluster can't run here")
+
+// here says why a local cluster can't run on this machine, if it can't.
+func here() error {
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("%w: it needs Linux, this is %s", ErrNotHere, runtime.GOOS)
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: network and mount namespaces need root\nhint: run it with sudo, or set KUBECONFIG and IMAGE_REPO", ErrNotHere)
+	}
+	return nil
+}
+
 // local starts the test-bed's cluster of the name, or takes the running one.
 func local(ctx context.Context, o Options) (*Cluster, error) {
+	if err := here(); err != nil {
+		return nil, err
+	}
 	b := newBed(o)
 	if err := b.build(ctx); err != nil {
 		return nil, err

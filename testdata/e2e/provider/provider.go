@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/workspace"
 )
@@ -31,7 +33,7 @@ type Cluster struct {
 	Kind string
 	// Name is what the cluster is called, for people.
 	Name string
-	// Kubeconfig is a file.
+	// Kubeconfig is the value of KUBECONFIG for the cluster: a file, or more.
 	Kubeconfig string
 	// HostAddress is where a server on this machine is reached from pods; empty
 	// where there is no such address, so that servers must run in the cluster.
@@ -58,6 +60,11 @@ func (c *Cluster) Load(ctx context.Context, image Image) (string, error) {
 		return "", fmt.Errorf("load image %q into %s: %w", image.Name, c.Name, err)
 	}
 	return reference, nil
+}
+
+// Config returns what clients need to talk to the cluster.
+func (c *Cluster) Config() (*rest.Config, error) {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules(c.Kubeconfig), nil).ClientConfig()
 }
 
 // Down ends the cluster, if it was made here; a foreign one is left alone.

@@ -64,6 +64,12 @@ func TestForeign(t *testing.T) {
 			message: "not allowed to use the cluster of KUBECONFIG: no answer: EOF",
 		},
 		{
+			name:    "no such file",
+			options: Options{ImageRepo: "r.example.com/x", Kubeconfig: "/nowhere/config"},
+			message: "read KUBECONFIG \"/nowhere/config\": no current context with a cluster\n" +
+				"hint: `kubectl config get-contexts` lists the contexts, `unset KUBECONFIG` leaves the choice to the demo",
+		},
+		{
 			name:    "yes",
 			options: Options{ImageRepo: "r.example.com/x", In: strings.NewReader("yes\n")},
 		},
@@ -77,19 +83,25 @@ func TestForeign(t *testing.T) {
 			t.Parallel()
 			o := tt.options
 			o.Tree = workspace.Tree{Root: "/nowhere", State: "/nowhere/.testbed"}
-			o.Kubeconfig = filepath.Join(t.TempDir(), "config")
-			if err := os.WriteFile(o.Kubeconfig, []byte(kubeconfig), 0o600); err != nil {
-				t.Fatal(err)
+			if o.Kubeconfig == "" {
+				file := filepath.Join(t.TempDir(), "config")
+				if err := os.WriteFile(file, []byte(kubeconfig), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				o.Kubeconfig = "/nowhere/first:" + file
 			}
 			found, err := Find(t.Context(), o)
-			if tt.is != nil {
-				if !errors.Is(err, tt.is) || err.Error() != tt.message {
+			if tt.message != "" {
+				if err == nil || err.Error() != tt.message || (tt.is != nil && !errors.Is(err, tt.is)) {
 					t.Errorf("error %q, want %q", err, tt.message)
 				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			if config, err := found.Config(); err != nil || config.Host != "https://prod.example.com:6443" {
+				t.Errorf("config %v, %v", config, err)
 			}
 			if found.Kind != Foreign || found.Name != named || found.HostAddress != "" {
 				t.Errorf("found %+v", found)

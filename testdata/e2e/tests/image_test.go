@@ -4,11 +4,13 @@ package tests
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"debug/elf"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +53,11 @@ func TestImage(t *testing.T) {
 	t.Logf("unpacked %.1f MB", float64(size)/1e6)
 	if size >= maxImageBytes {
 		t.Errorf("image has %d bytes unpacked, want less than %d", size, maxImageBytes)
+	}
+	info, err := buildinfo.ReadFile(artifact.Executor(s.tree).Output)
+	s.check(err)
+	if !slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == "golang.org/x/crypto/x509roots/fallback" }) {
+		t.Error("no CA roots are linked in, and an image from scratch has no others")
 	}
 	binary, err := elf.Open(artifact.Executor(s.tree).Output)
 	s.check(err)

@@ -139,7 +139,7 @@ func (l ledger) close(which []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if kept.Passed+len(kept.Failed) == 0 {
+		if kept.Passed+len(kept.Failed)+len(kept.Skipped) == 0 {
 			kept.Failed = append(kept.Failed, "no test ran")
 		}
 		for _, name := range kept.Failed {
