@@ -15,7 +15,7 @@ export GOWORK := off
 
 E2E := testdata/e2e
 REPORT := $(STATE)/bin/testreport
-TAGS := integration,e2e
+TAGS := integration,e2e,cluster
 # Every module of this repository that has Go code. The test environment is a
 # package of the product's module in a folder that ./... leaves out.
 MODULES := $(shell for m in $$(git ls-files --cached --others --exclude-standard '*go.mod'); do d=$$(dirname $$m); \
@@ -78,6 +78,7 @@ test-integration: $(REPORT) ## tests against a real API server and a real S3 ser
 test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it up
 	@$(REPORT) reset e2e
 	@trap '[ "$${KEEP:-}" = 1 ] || $(MAKE) --no-print-directory sweep' EXIT; \
+	$(REPORT) test e2e go -C testdata/cluster test -json -timeout 10m -count 1 -tags cluster . || true; \
 	$(REPORT) test e2e go -C $(E2E) test -json -timeout 40m -count 1 -tags e2e ./tests || true; \
 	$(REPORT) close e2e
 

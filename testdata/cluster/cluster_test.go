@@ -32,7 +32,7 @@ type bed struct {
 
 func newBed(t *testing.T, name string) bed {
 	t.Helper()
-	b := bed{t: t, program: filepath.Join(t.TempDir(), "cluster"), name: fmt.Sprintf("%s-%d", name, os.Getpid())}
+	b := bed{t: t, program: filepath.Join(t.TempDir(), "cluster"), name: fmt.Sprintf("test-%s-%d", name, os.Getpid())}
 	if out, err := exec.Command("go", "build", "-o", b.program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -67,6 +67,9 @@ func (b bed) run(args ...string) string {
 // up brings the cluster up and fails if that takes longer than limit.
 func (b bed) up(mode string, limit time.Duration) {
 	b.t.Helper()
+	if mode == "full" && os.Geteuid() != 0 {
+		b.t.Skip("a full cluster needs root")
+	}
 	b.run("build", "--mode", mode)
 	started := time.Now()
 	b.run("up", "--name", b.name, "--mode", mode)

@@ -22,10 +22,10 @@ func (h Host) record() string  { return filepath.Join(h.Folder, "server.json") }
 func (h Host) pidFile() string { return filepath.Join(h.Folder, "versitygw.pid") }
 
 // Start starts the server on address, anew if it runs. Where the folder has an
-// earlier one's record, keys, port and buckets stay, so that what was told of
-// them to a cluster holds.
+// earlier one's record, its keys and buckets stay, and its port on the same
+// address, so that what was told of them to a cluster holds.
 func (h Host) Start(ctx context.Context, address, bucket string) (Server, error) {
-	server := h.earlier(address, bucket)
+	server := h.earlier(bucket)
 	if err := os.MkdirAll(h.Folder, 0o755); err != nil {
 		return Server{}, err
 	}
@@ -65,27 +65,20 @@ func (h Host) Remove(bucket, prefix string) error {
 	return os.RemoveAll(filepath.Join(h.Folder, "s3", "buckets", bucket, filepath.FromSlash(prefix)))
 }
 
-// earlier returns the recorded server if it was on the address and had the
-// bucket; a record that can't be read counts as none.
-func (h Host) earlier(address, bucket string) Server {
+// earlier returns the recorded server if it had the bucket, for its keys own
+// that; a record that can't be read counts as none.
+func (h Host) earlier(bucket string) Server {
 	var kept Server
 	text, err := os.ReadFile(h.record())
-	if err != nil || json.Unmarshal(text, &kept) != nil || kept.Bucket != bucket || host(kept) != address {
+	if err != nil || json.Unmarshal(text, &kept) != nil || kept.Bucket != bucket {
 		return newServer(bucket)
 	}
 	return kept
 }
 
-func host(s Server) string {
-	parsed, err := url.Parse(s.Endpoint)
-	if err != nil {
-		return ""
-	}
-	return parsed.Hostname()
-}
-
+// listen is where the server was, if that is on the address, else a free port.
 func listen(s Server, address string) string {
-	if parsed, err := url.Parse(s.Endpoint); err == nil && parsed.Port() != "" {
+	if parsed, err := url.Parse(s.Endpoint); err == nil && parsed.Hostname() == address {
 		return parsed.Host
 	}
 	return net.JoinHostPort(address, "0")

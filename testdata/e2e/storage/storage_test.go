@@ -34,6 +34,10 @@ func TestHost(t *testing.T) {
 	if err != nil || second != first {
 		t.Errorf("started twice: %+v and %+v, %v", first, second, err)
 	}
+	moved, err := host.Start(t.Context(), "127.0.0.2", "demo")
+	if err != nil || moved.AccessKey != first.AccessKey || !strings.HasPrefix(moved.Endpoint, "http://127.0.0.2:") {
+		t.Errorf("moved to another address: %+v, %v", moved, err)
+	}
 	if err := host.Stop(); err != nil {
 		t.Fatal(err)
 	}
