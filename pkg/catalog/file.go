@@ -35,6 +35,10 @@ const (
 	Results          BackupFileKind = "results.gz"
 	ItemOperations   BackupFileKind = "itemoperations.json.gz"
 	VolumeInfo       BackupFileKind = "volumeinfo.json.gz"
+	// Index and Coverage are beside Velero's: where in the archive what is, and
+	// what became of each kind.
+	Index    BackupFileKind = "index.json.gz"
+	Coverage BackupFileKind = "coverage.json.gz"
 )
 
 // BackupFile names a side file of a backup.

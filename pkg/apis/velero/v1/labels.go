@@ -114,6 +114,14 @@ const (
 	AttemptAnnotation = "kubectl-velero.io/attempt"
 	// TopCausesAnnotation holds up to five causes of failure, one per line.
 	TopCausesAnnotation = "kubectl-velero.io/top-causes"
+	// IncludeObjectsAnnotation is, on a Backup or Schedule, which objects it takes by
+	// name: patterns [NAMESPACE/]KIND/NAME, separated by commas.
+	IncludeObjectsAnnotation = "kubectl-velero.io/include-objects"
+	// ExcludeObjectsAnnotation is which objects it leaves out, in the same form.
+	ExcludeObjectsAnnotation = "kubectl-velero.io/exclude-objects"
+	// ChecksumsAnnotation is, on the Backup in a commit marker, the SHA-256 (hex) of
+	// the object that holds the checksums of all others.
+	ChecksumsAnnotation = "kubectl-velero.io/checksums-sha256"
 )
 
 // Labels of this program, on the Jobs, CronJobs and bindings that it makes.
