@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/gobwas/glob"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,6 +30,12 @@ type Spec struct {
 	LabelSelector *metav1.LabelSelector
 	// OrLabelSelectors: an object that matches one of them is selected.
 	OrLabelSelectors []*metav1.LabelSelector
+
+	// LabelledNamespaces are those whose owners want them left out of backups.
+	// Nothing in them is selected, as if they were excluded, but they don't turn
+	// a selection of everything into one of some namespaces; not even when they
+	// stand in ExcludedNamespaces too, where Velero writes them.
+	LabelledNamespaces []string
 }
 
 // Filter is a Spec made ready to ask. It is safe for concurrent use.
@@ -42,6 +47,8 @@ type Filter struct {
 	namespaced list
 	older      bool
 	selectors  []labels.Selector
+	live       []string // namespaces of the cluster, when they are known
+	mistakes   kinds
 }
 
 // namespaceKind is selected whenever one of its objects is.
@@ -51,16 +58,26 @@ var namespaceKind = schema.GroupResource{Resource: "namespaces"}
 // name as typed (short name, singular, plural, with or without group) into a
 // resource; names that it doesn't know are kept as they are.
 func New(spec Spec, resolve func(string) (schema.GroupResource, bool)) (*Filter, error) {
-	f := &Filter{spec: spec, older: spec.older()}
+	f := &Filter{spec: spec, older: spec.Older()}
+	kind := func(name string) (string, bool) {
+		if gr, ok := resolve(name); ok {
+			return gr.String(), true
+		}
+		return name, false
+	}
+	namespace := func(name string) (string, bool) {
+		return name, name != "" && !slices.Contains(spec.LabelledNamespaces, name)
+	}
+	excluded := slices.Concat(spec.ExcludedNamespaces, spec.LabelledNamespaces)
 	for _, part := range []struct {
 		to                 *list
 		included, excluded []string
-		resolve            func(string) (schema.GroupResource, bool)
+		resolve            resolver
 	}{
-		{&f.namespaces, spec.IncludedNamespaces, spec.ExcludedNamespaces, nil},
-		{&f.resources, spec.IncludedResources, spec.ExcludedResources, resolve},
-		{&f.cluster, spec.IncludedClusterScopedResources, spec.ExcludedClusterScopedResources, resolve},
-		{&f.namespaced, spec.IncludedNamespaceScopedResources, spec.ExcludedNamespaceScopedResources, resolve},
+		{&f.namespaces, spec.IncludedNamespaces, excluded, namespace},
+		{&f.resources, spec.IncludedResources, spec.ExcludedResources, kind},
+		{&f.cluster, spec.IncludedClusterScopedResources, spec.ExcludedClusterScopedResources, kind},
+		{&f.namespaced, spec.IncludedNamespaceScopedResources, spec.ExcludedNamespaceScopedResources, kind},
 	} {
 		compiled, err := newList(part.included, part.excluded, part.resolve)
 		if err != nil {
@@ -81,8 +98,69 @@ func New(spec Spec, resolve func(string) (schema.GroupResource, bool)) (*Filter,
 	return f, nil
 }
 
-// AllNamespaces reports whether the selection leaves out no namespace.
-func (f *Filter) AllNamespaces() bool { return f.namespaces.everything() }
+// NewScoped is New for a cluster whose kinds are known with their scope: the
+// Filter can then tell the names that have no effect (Unknown, WrongScope), and
+// such a name in an exclude list doesn't narrow a selection of everything.
+func NewScoped(spec Spec, resolve ScopeResolver) (*Filter, error) {
+	var mistakes kinds
+	for _, part := range []struct {
+		field string
+		names []string
+		want  scope
+	}{
+		{"includedResources", spec.IncludedResources, anyScope},
+		{"excludedResources", spec.ExcludedResources, anyScope},
+		{"includedClusterScopedResources", spec.IncludedClusterScopedResources, clusterScope},
+		{"excludedClusterScopedResources", spec.ExcludedClusterScopedResources, clusterScope},
+		{"includedNamespaceScopedResources", spec.IncludedNamespaceScopedResources, namespaceScope},
+		{"excludedNamespaceScopedResources", spec.ExcludedNamespaceScopedResources, namespaceScope},
+	} {
+		mistakes.check(part.field, part.names, part.want, resolve)
+	}
+	narrowed := spec
+	narrowed.ExcludedNamespaceScopedResources = slices.DeleteFunc(slices.Clone(spec.ExcludedNamespaceScopedResources), func(name string) bool {
+		_, namespaced, ok := resolve(name)
+		return ok && !namespaced && !isPattern(name)
+	})
+	f, err := New(narrowed, func(name string) (schema.GroupResource, bool) {
+		gr, _, ok := resolve(name)
+		return gr, ok
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.mistakes = mistakes
+	return f, nil
+}
+
+// Unknown returns a text for each name in the lists of kinds that the cluster
+// doesn't serve: it selects or excludes nothing. Only NewScoped looks for them.
+func (f *Filter) Unknown() []string { return f.mistakes.unknown }
+
+// WrongScope returns a text for each name in a list of the newer family that is
+// of the other scope, which selects or excludes nothing; Velero passes over it
+// in silence. Only NewScoped looks for them.
+func (f *Filter) WrongScope() []string { return f.mistakes.wrongScope }
+
+// Among returns a Filter that knows the namespaces of the cluster. Names or
+// patterns that include each of them are then as good as no namespace filter,
+// as in Velero.
+func (f *Filter) Among(namespaces []string) *Filter {
+	known := *f
+	known.live = slices.Clone(namespaces)
+	return &known
+}
+
+// AllNamespaces reports whether the selection leaves out no namespace, other
+// than LabelledNamespaces.
+func (f *Filter) AllNamespaces() bool {
+	if f.namespaces.partial {
+		return false
+	}
+	return f.namespaces.all || len(f.live) > 0 && !slices.ContainsFunc(f.live, func(name string) bool {
+		return !f.namespaces.includes(name) && !slices.Contains(f.spec.LabelledNamespaces, name)
+	})
+}
 
 // Namespace reports whether objects in the namespace are selected.
 func (f *Filter) Namespace(name string) bool { return f.namespaces.matches(name) }
@@ -102,7 +180,8 @@ func (f *Filter) LiteralNamespaces() []string {
 // Kind reports whether objects of the kind are selected by its name and scope.
 //
 // Where Velero's documentation and code differ the documented rule holds: a
-// selection without any filter takes every cluster-scoped kind.
+// selection without any filter takes every cluster-scoped kind, and excluding
+// some cluster-scoped kinds leaves the others in.
 func (f *Filter) Kind(resource schema.GroupResource, namespaced bool) bool {
 	if f.older {
 		return f.olderKind(resource, namespaced)
@@ -112,12 +191,22 @@ func (f *Filter) Kind(resource schema.GroupResource, namespaced bool) bool {
 		return f.namespaced.matches(name)
 	}
 	switch {
-	case f.cluster.excludes(name):
+	case f.excludesCluster(resource):
 		return false
 	case resource == namespaceKind, len(f.spec.IncludedClusterScopedResources) > 0 && f.cluster.includes(name):
 		return true
 	}
 	return len(f.spec.IncludedClusterScopedResources) == 0 && f.AllNamespaces() && f.namespaced.everything()
+}
+
+// excludesCluster reports whether the newer family excludes a cluster-scoped
+// kind. Namespaces go with what is in them, so "*" doesn't mean them; they can
+// be excluded by name.
+func (f *Filter) excludesCluster(resource schema.GroupResource) bool {
+	if resource == namespaceKind && slices.Contains(f.spec.ExcludedClusterScopedResources, "*") {
+		return false
+	}
+	return f.cluster.excludes(resource.String())
 }
 
 func (f *Filter) olderKind(resource schema.GroupResource, namespaced bool) bool {
@@ -137,10 +226,10 @@ func (f *Filter) olderKind(resource schema.GroupResource, namespaced bool) bool 
 func (f *Filter) ClusterAdditional(resource schema.GroupResource) bool {
 	name := resource.String()
 	if !f.older {
-		return !f.cluster.excludes(name)
+		return !f.excludesCluster(resource)
 	}
-	if want := f.spec.IncludeClusterResources; want != nil && !*want {
-		return false
+	if want := f.spec.IncludeClusterResources; want != nil {
+		return *want && !f.resources.excludes(name)
 	}
 	return f.resources.matches(name)
 }
@@ -149,7 +238,7 @@ func (f *Filter) ClusterAdditional(resource schema.GroupResource) bool {
 // of the user, so that not even objects that others need are taken.
 func (f *Filter) Excluded(resource schema.GroupResource) bool {
 	if !f.older {
-		return f.cluster.excludes(resource.String())
+		return f.excludesCluster(resource)
 	}
 	want := f.spec.IncludeClusterResources
 	return want != nil && !*want || f.resources.excludes(resource.String())
@@ -181,51 +270,5 @@ func (f *Filter) Selector() string {
 	return f.selectors[0].String()
 }
 
-func (s Spec) older() bool {
-	return len(s.IncludedResources) > 0 || len(s.ExcludedResources) > 0 || s.IncludeClusterResources != nil
-}
-
-func (s Spec) newer() bool {
-	return len(s.IncludedClusterScopedResources) > 0 || len(s.ExcludedClusterScopedResources) > 0 ||
-		len(s.IncludedNamespaceScopedResources) > 0 || len(s.ExcludedNamespaceScopedResources) > 0
-}
-
-// list is a pair of include and exclude patterns.
-type list struct {
-	included, excluded []glob.Glob
-	all                bool // nothing or "*" is included
-}
-
-func newList(included, excluded []string, resolve func(string) (schema.GroupResource, bool)) (list, error) {
-	l := list{all: len(included) == 0 || slices.Contains(included, "*")}
-	for _, part := range []struct {
-		to    *[]glob.Glob
-		names []string
-	}{{&l.included, included}, {&l.excluded, excluded}} {
-		for _, name := range part.names {
-			if resolve != nil && !isPattern(name) {
-				if gr, ok := resolve(name); ok {
-					name = gr.String()
-				}
-			}
-			g, err := glob.Compile(name)
-			if err != nil {
-				return list{}, fmt.Errorf("pattern %q: %w", name, err)
-			}
-			*part.to = append(*part.to, g)
-		}
-	}
-	return l, nil
-}
-
-func (l list) everything() bool { return l.all && len(l.excluded) == 0 }
-
-func (l list) includes(name string) bool { return l.all || matchesAny(l.included, name) }
-
-func (l list) excludes(name string) bool { return matchesAny(l.excluded, name) }
-
-func (l list) matches(name string) bool { return l.includes(name) && !l.excludes(name) }
-
-func matchesAny(globs []glob.Glob, name string) bool {
-	return slices.ContainsFunc(globs, func(g glob.Glob) bool { return g.Match(name) })
-}
+// Older reports whether s uses the older family of resource filters.
+func (s Spec) Older() bool { return len(s.OlderFields()) > 0 }

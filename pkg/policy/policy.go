@@ -1,0 +1,143 @@
+// Package policy reads resource policies, the YAML in the ConfigMap that a
+// Backup's resourcePolicy names, and decides by them what is done with a
+// volume's data. It makes no requests and moves no data.
+//
+// The format is Velero 1.18's: https://velero.io/docs/v1.18/resource-filtering/#resource-policies.
+// Where Velero passes over what it doesn't understand, Parse refuses it with
+// the line that is wrong, since a volume that is skipped by mistake is found
+// out when it is needed.
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
+)
+
+// ActionType says what is done with the data of a volume.
+type ActionType string
+
+// The actions that a policy can name.
+const (
+	// Skip leaves the data out; the objects are stored.
+	Skip ActionType = "skip"
+	// FSBackup copies the files while the pod runs.
+	FSBackup ActionType = "fs-backup"
+	// Snapshot takes a snapshot, also where snapshotVolumes is false.
+	Snapshot ActionType = "snapshot"
+	// Custom leaves the data to somebody else: it is neither copied nor
+	// snapshotted here.
+	Custom ActionType = "custom"
+)
+
+var actionTypes = []ActionType{Skip, FSBackup, Snapshot, Custom}
+
+// Action is what a policy does with the volumes that match it.
+type Action struct {
+	Type ActionType
+	// Parameters mean something to those who carry out a custom action only.
+	Parameters map[string]any
+}
+
+// Policies are the resource policies of one backup. Its methods are safe for
+// concurrent use; nil stands for a backup without policies.
+type Policies struct {
+	volumes  []volumePolicy
+	filters  filter.Spec // the newer family of lists alone
+	lines    map[string]int
+	warnings []string
+}
+
+type volumePolicy struct {
+	conditions []condition
+	action     Action
+}
+
+// ValidationError holds everything that is wrong with a text of policies, one
+// sentence for each problem with its line, column and field.
+type ValidationError struct{ Problems []string }
+
+// Error joins the problems.
+func (e *ValidationError) Error() string { return strings.Join(e.Problems, "; ") }
+
+// Unwrap returns each problem as an error of its own.
+func (e *ValidationError) Unwrap() []error {
+	errs := make([]error, len(e.Problems))
+	for i, problem := range e.Problems {
+		errs[i] = errors.New(problem)
+	}
+	return errs
+}
+
+// FromConfigMap reads the policies in the only key of a ConfigMap, whatever its
+// name. An error is a *ValidationError; its problems name ConfigMap and key.
+func FromConfigMap(cm *corev1.ConfigMap) (*Policies, error) {
+	keys := slices.Sorted(maps.Keys(cm.Data))
+	where := fmt.Sprintf("ConfigMap %q", cm.Name)
+	switch {
+	case len(cm.BinaryData) > 0:
+		binary := strings.Join(slices.Sorted(maps.Keys(cm.BinaryData)), ", ")
+		return nil, &ValidationError{Problems: []string{fmt.Sprintf("%s: binaryData (%s) can't hold policies; hint: put the YAML as text in a single key of data", where, binary)}}
+	case len(keys) != 1:
+		return nil, &ValidationError{Problems: []string{fmt.Sprintf("%s: policies must be in a single key, of any name, and it has %d keys%s", where, len(keys), listed(keys))}}
+	}
+	policies, problems := parse([]byte(cm.Data[keys[0]]))
+	for i := range problems {
+		problems[i] = fmt.Sprintf("%s, key %q, %s", where, keys[0], problems[i])
+	}
+	return policies, invalid(problems)
+}
+
+func listed(keys []string) string {
+	if len(keys) == 0 {
+		return "; hint: kubectl create configmap NAME --from-file policies.yaml"
+	}
+	return " (" + strings.Join(keys, ", ") + "); hint: use a ConfigMap for each"
+}
+
+// Parse reads policies as YAML. An error is a *ValidationError.
+func Parse(text []byte) (*Policies, error) {
+	policies, problems := parse(text)
+	return policies, invalid(problems)
+}
+
+func invalid(problems []string) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return &ValidationError{Problems: problems}
+}
+
+// Match returns the action of the first policy whose conditions all hold for
+// the volume; false when there is none.
+func (p *Policies) Match(v Volume) (*Action, bool) {
+	if p == nil {
+		return nil, false
+	}
+	facts := v.facts()
+	for i := range p.volumes {
+		if !slices.ContainsFunc(p.volumes[i].conditions, func(holds condition) bool { return !holds(facts) }) {
+			action := p.volumes[i].action
+			return &action, true
+		}
+	}
+	return nil, false
+}
+
+// HasVolumePolicies reports whether there is a policy about volumes at all.
+func (p *Policies) HasVolumePolicies() bool { return p != nil && len(p.volumes) > 0 }
+
+// Warnings returns a text for everything that is allowed but has no effect,
+// like a type of volumes that doesn't exist.
+func (p *Policies) Warnings() []string {
+	if p == nil {
+		return nil
+	}
+	return slices.Clone(p.warnings)
+}
