@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -24,6 +26,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
+	"github.com/kubectl-velero/kubectl-velero/pkg/version"
 )
 
 // DefaultCredentialsFile is where a Job's pod has the location's credentials,
@@ -60,6 +63,9 @@ type Env struct {
 	// no other when this one fails. Outside of a Job it is the last.
 	Attempt     int
 	LastAttempt bool
+	// Features are the feature flags of the installation: names such as
+	// EnableAPIGroupVersions; one that this version doesn't know has no effect.
+	Features []string
 
 	Log *slog.Logger
 	// LogText returns the log so far, gzipped.
@@ -82,7 +88,7 @@ func Start(ctx context.Context, opts Options, subject ...any) (context.Context, 
 	env := &Env{
 		REST: cfg, Namespace: opts.Namespace, Log: log, LogText: logFile.gzipped,
 		JobName: os.Getenv("JOB_NAME"), JobUID: os.Getenv("JOB_UID"),
-		Attempt: 1, LastAttempt: true,
+		Attempt: 1, LastAttempt: true, Features: features(os.Getenv("VELERO_FEATURES")),
 	}
 	env.OpenStore = env.openStore(opts.CredentialsFile)
 	if err := env.connect(); err != nil {
@@ -98,6 +104,14 @@ func Start(ctx context.Context, opts Options, subject ...any) (context.Context, 
 	return ctx, cancel, env, nil
 }
 
+// features splits a comma separated list.
+func features(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// HasFeature reports whether a feature flag is set.
+func (e *Env) HasFeature(name string) bool { return slices.Contains(e.Features, name) }
+
 func restConfig(opts Options) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = opts.Kubeconfig
@@ -107,7 +121,7 @@ func restConfig(opts Options) (*rest.Config, error) {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
 	cfg.QPS = -1 // the API server's own fairness decides; see API Priority and Fairness
-	cfg.UserAgent = "kubectl-velero-executor"
+	cfg.UserAgent = version.UserAgent()
 	cfg.WarningHandler = rest.NoWarnings{} // that a kind is deprecated is no news to a backup
 	return cfg, nil
 }
