@@ -14,7 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
+	"github.com/kubectl-velero/kubectl-velero/pkg/hooks"
 	"github.com/kubectl-velero/kubectl-velero/pkg/record"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 
@@ -38,7 +40,17 @@ type operation struct {
 	record  *record.Record
 	report  *report.Report
 	catalog *catalog.Catalog
+	// ours is what stays out of every backup.
+	ours    ourselves
+	request request
 	volumes *volumes
+	hooks   *hooks.Hooks
+	// hookRunner runs hooks and counts them.
+	hookRunner *hooks.Runner
+	// planned is nil before the cluster was looked at.
+	planned *plan
+	// index tells where in the archive what is; nil before the archive is whole.
+	index *archive.Index
 	// claimed says that the name in the bucket is this backup's.
 	claimed bool
 	// adopted is the marker that an earlier attempt wrote; usually nil.
@@ -57,7 +69,7 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 		return ended(backup), nil
 	}
 	o := &operation{
-		Config: cfg, backup: backup, report: report.New(), volumes: newVolumes(backup.Spec.SnapshotVolumes),
+		Config: cfg, backup: backup, report: report.New(), volumes: &volumes{want: backup.Spec.SnapshotVolumes, infos: []volumeInfo{}},
 		record: record.Open(cfg.Dynamic, velerov1.SchemeGroupVersion.WithResource("backups"), "Backup", backup, cfg.Log),
 	}
 	return o.end(ctx, o.run(ctx))
@@ -97,11 +109,13 @@ func (o *operation) run(ctx context.Context) error {
 		return err
 	}
 	o.claimed = true
-	plan, err := o.plan(ctx)
-	if err != nil {
+	if o.planned, err = o.plan(ctx); err != nil {
 		return err
 	}
-	if err := o.upload(ctx, plan); err != nil {
+	if err := o.prepareHooks(); err != nil {
+		return err
+	}
+	if err := o.upload(ctx); err != nil {
 		return err
 	}
 	return o.commit(ctx)
@@ -118,7 +132,7 @@ func (o *operation) adopt(marker *velerov1.Backup) {
 func (o *operation) beat(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	done.Go(func() { o.record.Beat(ctx) })
+	done.Go(func() { o.record.Beat(ctx, record.BeatInterval) })
 	return func() { cancel(); done.Wait() }
 }
 

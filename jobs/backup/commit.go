@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"slices"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
@@ -16,6 +17,11 @@ func (o *operation) commit(ctx context.Context) error {
 	if err := o.putLog(ctx); err != nil {
 		return err
 	}
+	sum, err := o.catalog.PutChecksums(ctx, o.backup.Name)
+	if err != nil {
+		return err
+	}
+	setMap(&o.backup.Annotations, velerov1.ChecksumsAnnotation, sum)
 	// Said before it is done: whoever finds this process dead without this
 	// word knows that there is no marker, without asking the bucket.
 	if err := o.record.Annotate(ctx, map[string]string{velerov1.CommittingAnnotation: "true"}); err != nil {
@@ -36,11 +42,12 @@ func (o *operation) finalize() {
 	status.CompletionTimestamp = now()
 	status.Progress = &velerov1.BackupProgress{TotalItems: items, ItemsBackedUp: items}
 	status.Warnings, status.Errors = o.report.Warnings(), o.report.Errors()
-	status.HookStatus = &velerov1.HookStatus{}
+	status.HookStatus = o.hookStatus()
 }
 
 // marker is the Backup as the bucket keeps it: without what only means something
-// to the cluster that wrote it.
+// to the cluster that wrote it, and with the namespaces that were left out
+// because of their label, as Velero notes them.
 func (o *operation) marker() *velerov1.Backup {
 	marker := o.backup.DeepCopy()
 	for _, private := range []string{
@@ -50,5 +57,10 @@ func (o *operation) marker() *velerov1.Backup {
 		delete(marker.Annotations, private)
 	}
 	marker.ManagedFields = nil
+	for _, name := range o.planned.labelledOutNamespaces() {
+		if !slices.Contains(marker.Spec.ExcludedNamespaces, name) {
+			marker.Spec.ExcludedNamespaces = append(marker.Spec.ExcludedNamespaces, name)
+		}
+	}
 	return marker
 }

@@ -1,153 +1,112 @@
 package backup
 
 import (
-	"encoding/json"
-	"fmt"
-	"strings"
+	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 )
+
+// Kinds that others need, or that need others.
+var (
+	podResource           = schema.GroupResource{Resource: "pods"}
+	claimResource         = schema.GroupResource{Resource: "persistentvolumeclaims"}
+	volumeResource        = schema.GroupResource{Resource: "persistentvolumes"}
+	accountResource       = schema.GroupResource{Resource: "serviceaccounts"}
+	namespaceResource     = schema.GroupResource{Resource: "namespaces"}
+	priorityClassResource = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	bindingResource       = schema.GroupResource{Group: rbacGroup, Resource: "clusterrolebindings"}
+	clusterRoleResource   = schema.GroupResource{Group: rbacGroup, Resource: "clusterroles"}
+	definitionResource    = schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}
+)
+
+const rbacGroup = "rbac.authorization.k8s.io"
 
 // place is a namespace and a name; the namespace is empty for cluster-scoped
 // objects.
 type place struct{ namespace, name string }
 
-// needs collects the names of objects that the stored ones can't do without.
-// Only names are held.
+// places is a set of them.
+type places map[place]bool
+
+// needs collects the names of objects that the stored ones can't do without,
+// and which of their kinds are stored. Only names are held. It is safe for
+// concurrent use while objects are stored.
 type needs struct {
+	mu              sync.Mutex
 	namespaces      map[string]bool
 	kinds           map[schema.GroupResource]bool // of which at least one object is stored
-	claims          map[place]bool
-	volumes         map[place]bool
-	priorityClasses map[place]bool
-	accounts        map[place]bool
-	clusterRoles    map[place]bool
+	claims          places
+	volumes         places
+	priorityClasses places
+	accounts        places
+	clusterRoles    places
+	// have holds the stored objects of the kinds that may be needed.
+	have map[schema.GroupResource]places
 }
 
 func newNeeds() *needs {
-	return &needs{
-		namespaces: map[string]bool{}, kinds: map[schema.GroupResource]bool{}, claims: map[place]bool{}, volumes: map[place]bool{},
-		priorityClasses: map[place]bool{}, accounts: map[place]bool{}, clusterRoles: map[place]bool{},
+	n := &needs{
+		namespaces: map[string]bool{}, kinds: map[schema.GroupResource]bool{}, claims: places{}, volumes: places{},
+		priorityClasses: places{}, accounts: places{}, clusterRoles: places{}, have: map[schema.GroupResource]places{},
+	}
+	for _, gr := range []schema.GroupResource{
+		podResource, claimResource, volumeResource, namespaceResource, priorityClassResource,
+		bindingResource, clusterRoleResource, definitionResource,
+	} {
+		n.have[gr] = places{}
+	}
+	return n
+}
+
+func (n *needs) kind(gr schema.GroupResource, namespace string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kinds[gr] = true
+	if namespace != "" {
+		n.namespaces[namespace] = true
 	}
 }
 
-func (n *needs) kind(obj ref.Object) {
-	n.kinds[obj.Resource.GroupResource()] = true
-	if obj.Namespace != "" {
-		n.namespaces[obj.Namespace] = true
+// stored notes an object of a kind that may be needed.
+func (n *needs) stored(gr schema.GroupResource, at place) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if have := n.have[gr]; have != nil {
+		have[at] = true
 	}
 }
 
 // pod notes a pod's claims and its priority class.
-func (n *needs) pod(obj ref.Object, body []byte) error {
-	var pod struct {
-		Spec struct {
-			PriorityClassName string          `json:"priorityClassName"`
-			Volumes           []corev1.Volume `json:"volumes"`
-		} `json:"spec"`
-	}
-	if err := json.Unmarshal(body, &pod); err != nil {
-		return fmt.Errorf("decode pod: %w", err)
-	}
+func (n *needs) pod(namespace string, pod podFacts) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if name := pod.Spec.PriorityClassName; name != "" {
 		n.priorityClasses[place{name: name}] = true
 	}
-	for _, volume := range pod.Spec.Volumes {
-		if volume.PersistentVolumeClaim != nil {
-			n.claims[place{obj.Namespace, volume.PersistentVolumeClaim.ClaimName}] = true
+	for _, claim := range pod.claims(namespace) {
+		n.claims[claim] = true
+	}
+}
+
+func (n *needs) account(at place) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.accounts[at] = true
+}
+
+func (n *needs) volume(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.volumes[place{name: name}] = true
+}
+
+// missing returns the wanted objects of a kind that aren't stored.
+func (n *needs) missing(gr schema.GroupResource, wanted places) places {
+	missing := places{}
+	for at := range wanted {
+		if !n.have[gr][at] {
+			missing[at] = true
 		}
 	}
-	return nil
-}
-
-func (n *needs) serviceAccount(obj ref.Object) {
-	n.accounts[place{obj.Namespace, obj.Name}] = true
-}
-
-// claim notes a bound claim's volume and takes out of the claim what would tie
-// its restored twin to something that isn't there: as in Velero's archives, the
-// data source, the selector of dynamically provisioned claims, and labels of
-// earlier restores.
-func (n *needs) claim(backup string, body []byte) ([]byte, error) {
-	var claim map[string]json.RawMessage
-	var bound struct {
-		Spec   corev1.PersistentVolumeClaimSpec   `json:"spec"`
-		Status corev1.PersistentVolumeClaimStatus `json:"status"`
-	}
-	if err := json.Unmarshal(body, &bound); err != nil {
-		return nil, fmt.Errorf("decode claim: %w", err)
-	}
-	if bound.Status.Phase != corev1.ClaimBound || bound.Spec.VolumeName == "" {
-		return body, nil
-	}
-	n.volumes[place{name: bound.Spec.VolumeName}] = true
-	if err := json.Unmarshal(body, &claim); err != nil {
-		return nil, fmt.Errorf("decode claim: %w", err)
-	}
-	keepSelector := bound.Spec.StorageClassName != nil && *bound.Spec.StorageClassName == ""
-	for _, edit := range []struct {
-		field string
-		drop  func(map[string]any) bool
-	}{
-		{"spec", func(spec map[string]any) bool { return dropSources(spec, keepSelector) }},
-		{"metadata", func(metadata map[string]any) bool { return dropLabels(metadata, backup) }},
-	} {
-		if err := editField(claim, edit.field, edit.drop); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(claim)
-}
-
-// editField rewrites one field of an object if drop changes it.
-func editField(obj map[string]json.RawMessage, field string, drop func(map[string]any) bool) error {
-	decoder := json.NewDecoder(strings.NewReader(string(obj[field])))
-	decoder.UseNumber()
-	var value map[string]any
-	if err := decoder.Decode(&value); err != nil {
-		return fmt.Errorf("decode claim %s: %w", field, err)
-	}
-	if !drop(value) {
-		return nil
-	}
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encode claim %s: %w", field, err)
-	}
-	obj[field] = encoded
-	return nil
-}
-
-func dropSources(spec map[string]any, keepSelector bool) bool {
-	before := len(spec)
-	delete(spec, "dataSource")
-	delete(spec, "dataSourceRef")
-	if !keepSelector {
-		delete(spec, "selector")
-		return len(spec) != before
-	}
-	selector, _ := spec["selector"].(map[string]any)
-	labels, _ := selector["matchLabels"].(map[string]any)
-	kept := len(labels)
-	for key := range labels {
-		if strings.HasPrefix(key, "velero.io/") {
-			delete(labels, key)
-		}
-	}
-	return len(spec) != before || len(labels) != kept
-}
-
-func dropLabels(metadata map[string]any, backup string) bool {
-	labels, _ := metadata["labels"].(map[string]any)
-	before := len(labels)
-	delete(labels, velerov1.RestoreNameLabel)
-	delete(labels, velerov1.VolumeSnapshotNameLabel)
-	if labels[velerov1.BackupNameLabel] != velerov1.ValidName(backup) {
-		delete(labels, velerov1.BackupNameLabel)
-	}
-	return len(labels) != before
+	return missing
 }

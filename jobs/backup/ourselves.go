@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 )
 
 // Secrets of an install that hold keys to the backups; a backup that held them
@@ -17,41 +20,84 @@ const (
 	repositorySecret  = "velero-repo-credentials"
 )
 
-// ourselves knows what belongs to this program and stays out of every backup:
-// restored, it would at once back up into, and expire from, the live bucket.
+// ourselves knows what belongs to this program, of every install that can be
+// seen, and stays out of every backup: restored, it would at once back up into,
+// and expire from, the live bucket.
 type ourselves struct {
-	namespace string
-	secrets   map[string]bool
+	namespaces map[string]bool
+	secrets    places
 }
 
-func (o *operation) ourselves(ctx context.Context) (ourselves, error) {
-	ours := ourselves{namespace: o.Namespace, secrets: map[string]bool{credentialsSecret: true, repositorySecret: true}}
-	locations, err := o.Client.BackupStorageLocations(o.Namespace).List(ctx, metav1.ListOptions{})
+// readLocations returns the storage locations of our namespace, and notes what
+// the locations of every install name.
+func (o *operation) readLocations(ctx context.Context) ([]velerov1.BackupStorageLocation, error) {
+	ours := ourselves{namespaces: map[string]bool{}, secrets: places{}}
+	ours.install(o.Namespace)
+	locations, err := everywhere(ctx, o.Namespace, "storage locations", o.Client.BackupStorageLocations)
 	if err != nil {
-		return ours, fmt.Errorf("list storage locations: %w", err)
+		return nil, err
 	}
+	var own []velerov1.BackupStorageLocation
 	for _, location := range locations.Items {
-		if location.Spec.Credential != nil {
-			ours.secrets[location.Spec.Credential.Name] = true
+		ours.install(location.Namespace)
+		ours.secret(location.Namespace, location.Spec.Credential)
+		if bucket := location.Spec.ObjectStorage; bucket != nil {
+			ours.secret(location.Namespace, bucket.CACertRef)
+		}
+		if location.Namespace == o.Namespace {
+			own = append(own, location)
 		}
 	}
-	snapshotLocations, err := o.Client.VolumeSnapshotLocations(o.Namespace).List(ctx, metav1.ListOptions{})
+	snapshotLocations, err := everywhere(ctx, o.Namespace, "snapshot locations", o.Client.VolumeSnapshotLocations)
 	if err != nil {
-		return ours, fmt.Errorf("list snapshot locations: %w", err)
+		return nil, err
 	}
 	for _, location := range snapshotLocations.Items {
-		if location.Spec.Credential != nil {
-			ours.secrets[location.Spec.Credential.Name] = true
-		}
+		ours.install(location.Namespace)
+		ours.secret(location.Namespace, location.Spec.Credential)
 	}
-	return ours, nil
+	o.ours = ours
+	return own, nil
 }
 
-// has reports whether an object is one of ours.
-func (ours ourselves) has(resource schema.GroupResource, obj header) bool {
-	namespace := obj.Metadata.Namespace
-	if resource == (schema.GroupResource{Resource: "secrets"}) {
-		return namespace == ours.namespace && ours.secrets[obj.Metadata.Name]
+// lister lists the objects of one of our kinds.
+type lister[L any] interface {
+	List(ctx context.Context, opts metav1.ListOptions) (L, error)
+}
+
+// everywhere lists in all namespaces, or where that isn't allowed in our own.
+func everywhere[C lister[L], L any](ctx context.Context, own, what string, in func(namespace string) C) (L, error) {
+	list, err := in(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		list, err = in(own).List(ctx, metav1.ListOptions{})
 	}
-	return velerov1.Ours(resource, obj.Metadata.Labels, namespace == "" || namespace == ours.namespace)
+	if err != nil {
+		return list, fmt.Errorf("list %s: %w", what, err)
+	}
+	return list, nil
+}
+
+// install notes a namespace that an install lives in.
+func (ours *ourselves) install(namespace string) {
+	ours.namespaces[namespace] = true
+	ours.secrets[place{namespace, credentialsSecret}] = true
+	ours.secrets[place{namespace, repositorySecret}] = true
+}
+
+// secret notes a Secret that a location names; nil when it names none.
+func (ours *ourselves) secret(namespace string, from *corev1.SecretKeySelector) {
+	if from != nil {
+		ours.secrets[place{namespace, from.Name}] = true
+	}
+}
+
+// reason tells why an object is not to be stored; empty when it isn't ours.
+func (ours ourselves) reason(resource schema.GroupResource, obj cluster.Object) string {
+	switch {
+	case resource.Group == "" && resource.Resource == "secrets" && ours.secrets[placeOf(obj)]:
+		return reasonCredentials
+	case velerov1.Ours(resource, obj.Labels, obj.Namespace == "" || ours.namespaces[obj.Namespace]):
+		return reasonOurs
+	}
+	return ""
 }

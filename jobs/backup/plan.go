@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,8 +17,6 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
-
-	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
 
 // maxNamespaceLists is the number of selected namespaces up to which each is
@@ -32,11 +32,13 @@ type namespace struct {
 // plan is what will be listed, in the order in which a restore wants it.
 type plan struct {
 	lister     *cluster.Lister
-	resources  *cluster.Resources
 	filter     *filter.Filter
+	objects    *filter.Objects
 	namespaces map[string]namespace
-	kinds      []cluster.Resource
-	ours       ourselves
+	// kinds are all that the cluster serves.
+	kinds []*kind
+	// ordered holds the objects that the spec puts in order.
+	ordered map[schema.GroupResource][]place
 }
 
 // plan looks at what the cluster serves and holds.
@@ -48,83 +50,105 @@ func (o *operation) plan(ctx context.Context) (*plan, error) {
 	for gv, err := range resources.Failed {
 		o.report.Add(report.Error, ref.Object{}, fmt.Errorf("discover group version %s: its objects are not in this backup: %w", gv, err))
 	}
-	p := &plan{resources: resources}
+	p := &plan{}
 	if p.lister, err = cluster.NewLister(o.REST); err != nil {
 		return nil, err
 	}
-	if p.filter, err = filter.New(selection(o.backup.Spec), resources.Resolve); err != nil {
-		return nil, &run.Refusal{Problems: []string{err.Error()}}
-	}
-	if err := p.readNamespaces(ctx); err != nil {
+	if err := o.resolve(p, resources); err != nil {
 		return nil, err
 	}
+	if err := p.readNamespaces(ctx, resources); err != nil {
+		return nil, err
+	}
+	p.filter = p.filter.Among(slices.Collect(maps.Keys(p.namespaces)))
 	for _, name := range p.filter.LiteralNamespaces() {
 		if _, exists := p.namespaces[name]; !exists {
 			o.report.Add(report.Error, ref.Object{}, fmt.Errorf("namespace %q doesn't exist", name))
 		}
 	}
-	if p.ours, err = o.ourselves(ctx); err != nil {
-		return nil, err
-	}
-	p.kinds = p.selectKinds()
+	p.kinds = p.allKinds(resources, o.HasFeature(featureAPIGroupVersions))
 	o.Log.Info("planned", "kinds", len(p.kinds), "namespaces", len(p.namespaces))
 	return p, nil
 }
 
-// resource returns a kind of the core group.
-func (p *plan) resource(group, name string) (cluster.Resource, error) {
-	res, ok := p.resources.Lookup(schema.GroupResource{Group: group, Resource: name})
-	if !ok {
-		return cluster.Resource{}, fmt.Errorf("the cluster doesn't serve %s", schema.GroupResource{Group: group, Resource: name})
-	}
-	return res, nil
-}
+// featureAPIGroupVersions stores every served version of each kind.
+const featureAPIGroupVersions = "EnableAPIGroupVersions"
 
-func (p *plan) readNamespaces(ctx context.Context) error {
-	res, err := p.resource("", "namespaces")
-	if err != nil {
-		return err
+func (p *plan) readNamespaces(ctx context.Context, resources *cluster.Resources) error {
+	res, ok := resources.Lookup(namespaceResource)
+	if !ok {
+		return errors.New("the cluster doesn't serve namespaces")
 	}
 	p.namespaces = map[string]namespace{}
-	return p.lister.List(ctx, res, cluster.ListOptions{}, func(raw []byte) error {
-		var ns corev1.Namespace
-		if err := json.Unmarshal(raw, &ns); err != nil {
+	return p.lister.List(ctx, res, cluster.ListOptions{}, func(obj cluster.Object) error {
+		var ns struct {
+			Status corev1.NamespaceStatus `json:"status"`
+		}
+		if err := json.Unmarshal(obj.Raw, &ns); err != nil {
 			return fmt.Errorf("decode namespace: %w", err)
 		}
-		p.namespaces[ns.Name] = namespace{labels: ns.Labels, active: ns.Status.Phase == corev1.NamespaceActive}
+		p.namespaces[obj.Name] = namespace{labels: obj.Labels, active: ns.Status.Phase == corev1.NamespaceActive}
 		return nil
 	})
 }
 
-// selects reports whether objects in the namespace are wanted: it is in the
-// selection, and its owner hasn't labelled it as not to be backed up.
-func (p *plan) selects(name string) bool {
-	return p.filter.Namespace(name) && p.namespaces[name].labels[velerov1.ExcludeFromBackupLabel] != "true"
+func isNamespaces(gr schema.GroupResource) bool { return gr == namespaceResource }
+
+// narrowed reports whether the selection takes single objects of a kind.
+func (p *plan) narrowed() bool { return p.filter.HasLabels() || p.objects.AnyIncluded() }
+
+// labelledOut reports whether the owner of a namespace wants nothing of it to
+// be backed up.
+func (p *plan) labelledOut(name string) bool {
+	return p.namespaces[name].labels[velerov1.ExcludeFromBackupLabel] == "true"
 }
 
-// selectsNamespaceObject reports whether the Namespace itself is wanted whether
-// or not something in it is.
-func (p *plan) selectsNamespaceObject(name string) bool {
-	if !p.selects(name) || !p.namespaces[name].active {
-		return false
-	}
-	if !p.filter.HasLabels() {
-		return true
-	}
-	return p.filter.Labels(p.namespaces[name].labels) || !p.filter.AllNamespaces()
-}
-
-// listed returns the namespaces to list one by one; nil when one list over all
-// is better.
-func (p *plan) listed() []string {
-	names := []string{} // none is a choice too
+func (p *plan) labelledOutNamespaces() []string {
+	var names []string
 	for name := range p.namespaces {
-		if p.selects(name) {
+		if p.labelledOut(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// selects reports whether objects in the namespace are wanted.
+func (p *plan) selects(name string) bool { return p.filter.Namespace(name) && !p.labelledOut(name) }
+
+// unselectedNamespace tells why the Namespace itself isn't wanted by itself;
+// with something in it that is stored it comes along all the same.
+func (p *plan) unselectedNamespace(name string) string {
+	switch {
+	case p.labelledOut(name):
+		return reasonNamespaceLabel
+	case !p.filter.Namespace(name):
+		return reasonNamespace
+	case !p.namespaces[name].active:
+		return reasonNotActive
+	case !p.objects.Includes(namespaceResource, "", name):
+		return reasonNotIncluded
+	case p.filter.HasLabels() && p.filter.AllNamespaces() && !p.filter.Labels(p.namespaces[name].labels):
+		return reasonLabels
+	}
+	return ""
+}
+
+// listedNamespaces returns the namespaces in which to list a kind; the empty
+// name is all at once, which with many is better.
+func (p *plan) listedNamespaces(k *kind) []string {
+	if !k.Namespaced {
+		return []string{""}
+	}
+	var names []string
+	for name := range p.namespaces {
+		if p.selects(name) && p.objects.Namespace(k.GroupResource(), name) {
 			names = append(names, name)
 		}
 	}
 	if len(names) == len(p.namespaces) || len(names) > maxNamespaceLists {
-		return nil
+		return []string{""}
 	}
 	slices.Sort(names)
 	return names
@@ -140,31 +164,64 @@ var cohabitants = [][2]string{
 	{"networkpolicies.networking.k8s.io", "networkpolicies.extensions"},
 }
 
-func (p *plan) shadowed(res cluster.Resource) bool {
-	return slices.ContainsFunc(cohabitants, func(pair [2]string) bool {
-		_, other := p.resources.Lookup(schema.ParseGroupResource(pair[0]))
-		return other && pair[1] == res.GroupResource().String()
-	})
+// storedAs returns the selected kind that shows the same objects and is stored
+// instead; empty when there is none.
+func (p *plan) storedAs(gr schema.GroupResource, resources *cluster.Resources) string {
+	for _, pair := range cohabitants {
+		if pair[1] != gr.String() {
+			continue
+		}
+		first := schema.ParseGroupResource(pair[0])
+		if res, served := resources.Lookup(first); served && p.selectsKind(first, res.Namespaced) {
+			return pair[0]
+		}
+	}
+	return ""
 }
 
-// selectKinds returns the selected kinds in the order of a restore.
-func (p *plan) selectKinds() []cluster.Resource {
-	var kinds []cluster.Resource
-	for _, res := range p.resources.All() {
-		name := res.GroupResource().String()
-		switch {
-		case !res.Can("list", "create", "get", "delete"), p.shadowed(res):
-		case name == volumeSnapshots, name == volumeSnapshotContents:
-		case p.filter.Kind(res.GroupResource(), res.Namespaced):
-			kinds = append(kinds, res)
+func (p *plan) selectsKind(gr schema.GroupResource, namespaced bool) bool {
+	return p.filter.Kind(gr, namespaced) && p.objects.Kind(gr)
+}
+
+// allKinds returns every kind that the cluster serves in the order of a restore,
+// and says which are wanted.
+func (p *plan) allKinds(resources *cluster.Resources, everyVersion bool) []*kind {
+	var kinds []*kind
+	for _, res := range resources.All() {
+		versions := []cluster.Resource{res}
+		if everyVersion {
+			versions = resources.Versions(res.GroupResource())
+		}
+		for i, version := range versions {
+			k := newKind(version, i == 0)
+			p.choose(k, p.storedAs(res.GroupResource(), resources))
+			kinds = append(kinds, k)
 		}
 	}
 	waves := cluster.Waves()
-	slices.SortStableFunc(kinds, func(a, b cluster.Resource) int {
+	slices.SortStableFunc(kinds, func(a, b *kind) int {
 		return cmp.Or(
 			cmp.Compare(cluster.WaveOf(waves, a.GroupResource()), cluster.WaveOf(waves, b.GroupResource())),
 			cmp.Compare(a.GroupResource().String(), b.GroupResource().String()),
 		)
 	})
 	return kinds
+}
+
+// choose decides whether a kind is listed, and says why not.
+func (p *plan) choose(k *kind, storedAs string) {
+	gr := k.GroupResource()
+	switch name := gr.String(); {
+	case !k.Can("list", "create", "get", "delete"):
+		k.state(report.KindNotListable, "it has no objects that could be listed, created, read and deleted")
+	case storedAs != "":
+		k.state(report.KindNotListable, "the same objects are stored as "+storedAs)
+	case name == volumeSnapshots, name == volumeSnapshotContents:
+		k.state(report.KindExcluded, "only the snapshots of this backup itself belong to it")
+	case !p.selectsKind(gr, k.Namespaced):
+		k.state(report.KindExcluded, "not selected")
+	default:
+		k.wanted = true
+		k.state(report.KindListed, "")
+	}
 }

@@ -15,7 +15,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
-	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
+	"github.com/kubectl-velero/kubectl-velero/pkg/hooks"
 )
 
 // served answers discovery with a few kinds; those with a leading slash are
@@ -56,7 +56,9 @@ func newPlan(t *testing.T, spec filter.Spec, kinds ...string) *plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &plan{resources: resources, filter: f, namespaces: map[string]namespace{}}
+	p := &plan{filter: f, namespaces: map[string]namespace{}}
+	p.kinds = p.allKinds(resources, false)
+	return p
 }
 
 func TestKindsInRestoreOrder(t *testing.T) {
@@ -66,8 +68,12 @@ func TestKindsInRestoreOrder(t *testing.T) {
 		"/validatingwebhookconfigurations.admissionregistration.k8s.io", "/customresourcedefinitions.apiextensions.k8s.io",
 		volumeSnapshots, "/"+volumeSnapshotContents, "/storageclasses.storage.k8s.io")
 	var got []string
-	for _, res := range p.selectKinds() {
-		got = append(got, res.GroupResource().String())
+	for _, k := range p.kinds {
+		if k.wanted {
+			got = append(got, k.coverage.Resource)
+		} else if k.coverage.Reason == "" {
+			t.Errorf("%s is left out without a reason", k.coverage.Resource)
+		}
 	}
 	want := []string{
 		"customresourcedefinitions.apiextensions.k8s.io", "namespaces", "persistentvolumes", "storageclasses.storage.k8s.io", "secrets",
@@ -108,7 +114,7 @@ func TestNamespaceSelection(t *testing.T) {
 				if p.selects(name) {
 					objects = append(objects, name)
 				}
-				if p.selectsNamespaceObject(name) {
+				if p.unselectedNamespace(name) == "" {
 					itself = append(itself, name)
 				}
 			}
@@ -123,31 +129,40 @@ func TestNamespaceSelection(t *testing.T) {
 
 func TestListedNamespaces(t *testing.T) {
 	t.Parallel()
-	p := newPlan(t, filter.Spec{IncludedNamespaces: []string{"nobody"}})
-	p.namespaces = map[string]namespace{"shop": {active: true}}
-	if got := p.listed(); got == nil || len(got) != 0 {
-		t.Errorf("a selection of no live namespace lists %v, want an empty list, not all", got)
-	}
-	p = newPlan(t, filter.Spec{})
-	p.namespaces = map[string]namespace{"shop": {active: true}}
-	if got := p.listed(); got != nil {
-		t.Errorf("everything lists %v, want one list over all", got)
+	k := newKind(cluster.Resource{GroupVersionResource: podResource.WithVersion("v1"), Namespaced: true}, true)
+	for _, c := range []struct {
+		name string
+		spec filter.Spec
+		kind *kind
+		want []string
+	}{
+		{"no live namespace lists nothing", filter.Spec{IncludedNamespaces: []string{"nobody"}}, k, nil},
+		{"everything is one list", filter.Spec{}, k, []string{""}},
+		{"some", filter.Spec{IncludedNamespaces: []string{"sh*"}}, k, []string{"shop"}},
+		{"cluster-scoped", filter.Spec{IncludedNamespaces: []string{"shop"}}, newKind(cluster.Resource{}, true), []string{""}},
+	} {
+		p := newPlan(t, c.spec)
+		p.namespaces = map[string]namespace{"shop": {active: true}, "web": {active: true}}
+		if diff := cmp.Diff(c.want, p.listedNamespaces(c.kind)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
 	}
 }
 
 func TestOurselvesStayOut(t *testing.T) {
 	t.Parallel()
-	ours := ourselves{namespace: "velero", secrets: map[string]bool{"cloud-credentials": true, "backup-key": true}}
-	object := func(ns, name string, labels map[string]string) header {
-		var h header
-		h.Metadata.Namespace, h.Metadata.Name, h.Metadata.Labels = ns, name, labels
-		return h
+	var ours ourselves
+	ours.namespaces, ours.secrets = map[string]bool{}, places{}
+	ours.install("velero")
+	ours.secrets[place{"velero", "backup-key"}] = true
+	object := func(ns, name string, labels map[string]string) cluster.Object {
+		return cluster.Object{Namespace: ns, Name: name, Labels: labels}
 	}
 	component := map[string]string{"component": "velero"}
 	operation := map[string]string{velerov1.OperationLabel: "backup"}
 	for _, c := range []struct {
 		resource string
-		obj      header
+		obj      cluster.Object
 		want     bool
 	}{
 		{"secrets", object("velero", "backup-key", nil), true},
@@ -162,29 +177,9 @@ func TestOurselvesStayOut(t *testing.T) {
 		{"schedules.velero.io", object("velero", "nightly", component), false},
 		{"configmaps", object("velero", "x", component), false},
 	} {
-		if got := ours.has(schema.ParseGroupResource(c.resource), c.obj); got != c.want {
-			t.Errorf("%s %s/%s: %v, want %v", c.resource, c.obj.Metadata.Namespace, c.obj.Metadata.Name, got, c.want)
+		if got := ours.reason(schema.ParseGroupResource(c.resource), c.obj) != ""; got != c.want {
+			t.Errorf("%s %s/%s: %v, want %v", c.resource, c.obj.Namespace, c.obj.Name, got, c.want)
 		}
-	}
-}
-
-func TestDecodeAddsKindOnlyWhereItIsMissing(t *testing.T) {
-	t.Parallel()
-	res := cluster.Resource{GroupVersionResource: schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, Kind: "Deployment"}
-	for raw, want := range map[string]string{
-		`{"metadata":{"name":"web"}}`:                                          `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"}}`,
-		`{"apiVersion":"x/v1","kind":"Y","spec":{"big":12345678901234567890}}`: `{"apiVersion":"x/v1","kind":"Y","spec":{"big":12345678901234567890}}`,
-	} {
-		obj, err := decode(res, []byte(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := string(obj.body); got != want || !json.Valid(obj.body) {
-			t.Errorf("decode(%s) = %s", raw, got)
-		}
-	}
-	if _, err := decode(res, []byte(`{"metadata":7}`)); err == nil {
-		t.Error("garbage was decoded")
 	}
 }
 
@@ -193,7 +188,7 @@ func TestBoundClaimsLoseWhatTiesThem(t *testing.T) {
 	const bound = `{"metadata":{"name":"data","labels":{"app":"web","velero.io/restore-name":"r","velero.io/backup-name":"old"}},` +
 		`"spec":{"volumeName":"pv1","storageClassName":"fast","dataSource":{"kind":"VolumeSnapshot","name":"s"},"selector":{"matchLabels":{"a":"b"}}},"status":{"phase":"Bound"}}`
 	n := newNeeds()
-	body, err := n.claim("new", []byte(bound))
+	body, err := n.claim("new", cluster.Object{Raw: []byte(bound)}, []byte(bound))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +206,7 @@ func TestBoundClaimsLoseWhatTiesThem(t *testing.T) {
 		t.Error("the volume isn't noted as needed")
 	}
 	const pending = `{"spec":{"dataSource":{"kind":"VolumeSnapshot","name":"s"}},"status":{"phase":"Pending"}}`
-	if body, err := n.claim("new", []byte(pending)); err != nil || string(body) != pending {
+	if body, err := n.claim("new", cluster.Object{Raw: []byte(pending)}, []byte(pending)); err != nil || string(body) != pending {
 		t.Errorf("a claim that isn't bound changed: %s, %v", body, err)
 	}
 }
@@ -219,11 +214,65 @@ func TestBoundClaimsLoseWhatTiesThem(t *testing.T) {
 func TestPodsNeedTheirClaimsAndPriorityClass(t *testing.T) {
 	t.Parallel()
 	n := newNeeds()
-	err := n.pod(ref.Object{Namespace: "shop", Name: "web"}, []byte(`{"spec":{"priorityClassName":"high","volumes":[{"name":"d","persistentVolumeClaim":{"claimName":"data"}},{"name":"t","emptyDir":{}}]}}`))
+	pod, err := readPod(cluster.Object{Raw: []byte(`{"spec":{"priorityClassName":"high","volumes":[{"name":"d","persistentVolumeClaim":{"claimName":"data"}},{"name":"t","emptyDir":{}}]}}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.pod("shop", pod)
 	if len(n.claims) != 1 || !n.claims[place{"shop", "data"}] || !n.priorityClasses[place{name: "high"}] {
 		t.Errorf("claims %v, priority classes %v", n.claims, n.priorityClasses)
+	}
+}
+
+func TestPodsThatShareAClaimAreOneBlock(t *testing.T) {
+	t.Parallel()
+	pod := func(name string, inOrder bool, claims ...string) hookedPod {
+		p := hookedPod{pod: hooks.Pod{Namespace: "shop", Name: name}, inOrder: inOrder}
+		for _, claim := range claims {
+			p.claims = append(p.claims, place{"shop", claim})
+		}
+		return p
+	}
+	for _, c := range []struct {
+		name string
+		pods []hookedPod
+		want [][]string
+	}{
+		{"alone", []hookedPod{pod("a", false), pod("b", false, "x")}, [][]string{{"a"}, {"b"}}},
+		{"shared", []hookedPod{pod("a", false, "x"), pod("b", false, "y"), pod("c", false, "x")}, [][]string{{"b"}, {"a", "c"}}},
+		{"joined by a third", []hookedPod{pod("a", false, "x"), pod("b", false, "y"), pod("c", false, "x", "y")}, [][]string{{"a", "b", "c"}}},
+		{"in order", []hookedPod{pod("a", true), pod("b", true), pod("c", false)}, [][]string{{"a", "b"}, {"c"}}},
+	} {
+		var got [][]string
+		for _, block := range blocksOf(c.pods) {
+			var names []string
+			for _, p := range block {
+				names = append(names, p.pod.Name)
+			}
+			got = append(got, names)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestWhatBelongsTogetherIsFoundWithoutAsking(t *testing.T) {
+	t.Parallel()
+	at := func(name string) place { return place{"shop", name} }
+	index := &mounts{
+		claimsOf: map[place][]place{at("web-1"): {at("data"), at("logs")}, at("web-2"): {at("data")}},
+		podsOf:   map[place][]place{at("data"): {at("web-1"), at("web-2")}, at("logs"): {at("web-1")}},
+		groupOf:  map[place]place{at("logs"): at("g"), at("archive"): at("g")},
+		grouped:  map[place][]place{at("g"): {at("logs"), at("archive")}},
+	}
+	n := newNeeds()
+	n.stored(claimResource, at("data"))
+	pods, claims := index.closure(n)
+	if diff := cmp.Diff(places{at("web-1"): true, at("web-2"): true}, pods); diff != "" {
+		t.Errorf("pods (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(places{at("data"): true, at("logs"): true, at("archive"): true}, claims); diff != "" {
+		t.Errorf("claims (-want +got):\n%s", diff)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
-	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
+	"github.com/kubectl-velero/kubectl-velero/pkg/record"
 
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
@@ -55,18 +55,23 @@ func (c Config) load(ctx context.Context) (*velerov1.Backup, error) {
 }
 
 // prepare fills in defaults, checks the spec and writes both to the Backup, with
-// the start. It returns the location.
+// the start. It returns the location. It reads all that it needs before it
+// writes: after a write the API server lets the next list of any other kind
+// wait until its cache is as new.
 func (o *operation) prepare(ctx context.Context) (*velerov1.BackupStorageLocation, error) {
-	locations, err := o.Client.BackupStorageLocations(o.Namespace).List(ctx, metav1.ListOptions{})
+	locations, err := o.readLocations(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list storage locations: %w", err)
+		return nil, err
 	}
 	before := o.backup.DeepCopy()
-	setDefaults(&o.backup.Spec, locations.Items)
-	location, problems := findLocation(o.backup.Spec.StorageLocation, locations.Items)
-	problems = append(problems, filter.Validate(selection(o.backup.Spec))...)
-	problems = append(problems, unsupported(o.backup.Spec)...)
-	if len(problems) > 0 {
+	setDefaults(&o.backup.Spec, locations)
+	location, problems := findLocation(o.backup.Spec.StorageLocation, locations)
+	parsed, more, err := o.parse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.request = parsed
+	if problems = append(problems, more...); len(problems) > 0 {
 		return nil, &run.Refusal{Problems: problems}
 	}
 	version, err := o.Discovery.ServerVersion()
@@ -82,6 +87,7 @@ func (o *operation) prepare(ctx context.Context) (*velerov1.BackupStorageLocatio
 		velerov1.JobNameAnnotation:                      o.JobName,
 		velerov1.JobUIDAnnotation:                       o.JobUID,
 		velerov1.AttemptAnnotation:                      strconv.Itoa(o.Attempt),
+		velerov1.HeartbeatAnnotation:                    record.Now(),
 	} {
 		setMap(&o.backup.Annotations, key, value)
 	}
@@ -183,45 +189,6 @@ func findLocation(name string, locations []velerov1.BackupStorageLocation) (*vel
 	slices.Sort(names)
 	return nil, []string{fmt.Sprintf("storageLocation: %q doesn't exist; there are: %s", name, cmp.Or(strings.Join(names, ", "), "none"))}
 }
-
-// selection is the filter part of a spec.
-func selection(spec velerov1.BackupSpec) filter.Spec {
-	return filter.Spec{
-		IncludedNamespaces: spec.IncludedNamespaces, ExcludedNamespaces: spec.ExcludedNamespaces,
-		IncludedResources: spec.IncludedResources, ExcludedResources: spec.ExcludedResources,
-		IncludeClusterResources:          spec.IncludeClusterResources,
-		IncludedClusterScopedResources:   spec.IncludedClusterScopedResources,
-		ExcludedClusterScopedResources:   spec.ExcludedClusterScopedResources,
-		IncludedNamespaceScopedResources: spec.IncludedNamespaceScopedResources,
-		ExcludedNamespaceScopedResources: spec.ExcludedNamespaceScopedResources,
-		LabelSelector:                    spec.LabelSelector,
-		OrLabelSelectors:                 spec.OrLabelSelectors,
-	}
-}
-
-// unsupported names every part of the spec that this version would have to
-// pass over: a backup that silently does less than it was asked for is worse
-// than none.
-func unsupported(spec velerov1.BackupSpec) []string {
-	var problems []string
-	for _, part := range []struct {
-		field string
-		set   bool
-	}{
-		{"hooks", len(spec.Hooks.Resources) > 0},
-		{"resourcePolicy", spec.ResourcePolicy != nil},
-		{"snapshotMoveData", isTrue(spec.SnapshotMoveData)},
-		{"defaultVolumesToFsBackup", isTrue(spec.DefaultVolumesToFsBackup)},
-		{"orderedResources", len(spec.OrderedResources) > 0},
-	} {
-		if part.set {
-			problems = append(problems, part.field+": this version can't do that yet; leave the field out")
-		}
-	}
-	return problems
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }
 
 // claim takes the backup's name in the bucket, or finds that an earlier attempt
 // of this very backup got as far as the marker.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/policy"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 
@@ -56,11 +57,8 @@ func TestFindLocation(t *testing.T) {
 func TestUnsupportedPartsAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	yes := true
-	got := strings.Join(unsupported(velerov1.BackupSpec{
-		SnapshotMoveData: &yes, OrderedResources: map[string]string{"pods": "a/b"}, ResourcePolicy: &corev1.TypedLocalObjectReference{Name: "p"},
-		Hooks: velerov1.BackupHooks{Resources: []velerov1.BackupResourceHookSpec{{Name: "h"}}},
-	}), "\n")
-	for _, field := range []string{"hooks:", "resourcePolicy:", "snapshotMoveData:", "orderedResources:"} {
+	got := strings.Join(unsupported(velerov1.BackupSpec{SnapshotMoveData: &yes, DefaultVolumesToFsBackup: &yes}), "\n")
+	for _, field := range []string{"snapshotMoveData:", "defaultVolumesToFsBackup:"} {
 		if !strings.Contains(got, field) {
 			t.Errorf("problems %q don't name %s", got, field)
 		}
@@ -73,18 +71,28 @@ func TestUnsupportedPartsAreRefusedByName(t *testing.T) {
 func TestVolumeDataIsNeverPassedOverInSilence(t *testing.T) {
 	t.Parallel()
 	yes, no := true, false
-	body := []byte(`{"metadata":{"name":"pv1"},"spec":{"persistentVolumeReclaimPolicy":"Retain","claimRef":{"namespace":"shop","name":"data"}}}`)
+	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv1"}, Spec: corev1.PersistentVolumeSpec{
+		PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+		ClaimRef:                      &corev1.ObjectReference{Namespace: "shop", Name: "data"},
+	}}
 	for _, c := range []struct {
 		name             string
 		want             *bool
+		action           *policy.Action
 		warnings, errors int
-	}{{"unset", nil, 1, 0}, {"asked for", &yes, 0, 1}, {"switched off", &no, 0, 0}} {
+	}{
+		{"unset", nil, nil, 1, 0},
+		{"asked for", &yes, nil, 0, 1},
+		{"switched off", &no, nil, 0, 0},
+		{"policy skips", &yes, &policy.Action{Type: policy.Skip}, 0, 0},
+		{"policy leaves it", nil, &policy.Action{Type: policy.Custom}, 0, 0},
+		{"policy asks for a snapshot", &no, &policy.Action{Type: policy.Snapshot}, 0, 1},
+		{"policy asks for files", &no, &policy.Action{Type: policy.FSBackup}, 0, 1},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r, v := report.New(), newVolumes(c.want)
-			if err := v.add(r, ref.Object{Name: "pv1"}, body); err != nil {
-				t.Fatal(err)
-			}
+			r, v := report.New(), &volumes{want: c.want}
+			v.add(r, ref.Object{Name: "pv1"}, pv, c.action)
 			if r.Warnings() != c.warnings || r.Errors() != c.errors {
 				t.Errorf("%d warnings, %d errors", r.Warnings(), r.Errors())
 			}

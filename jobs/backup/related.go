@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -10,17 +11,20 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
+	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
+	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
-const rbacGroup = "rbac.authorization.k8s.io"
+var errNeeded = errors.New("a stored object needs it, but it doesn't exist")
 
 // related stores what the selected objects need and the selection itself left
-// out: claims of pods, volumes of claims, roles of service accounts, priority
-// classes, definitions of custom resources, and the namespaces of all. Each kind
-// is listed at most once, however many objects are needed.
+// out: claims of pods, pods of claims, volumes of claims, roles of service
+// accounts, priority classes, definitions of custom resources, and the
+// namespaces of all. Each kind is listed a fixed number of times, however many
+// objects are needed.
 func (c *collector) related(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		c.neededClaims, c.neededVolumes, c.neededPriorityClasses, c.neededRoles, c.neededDefinitions, c.neededNamespaces,
+		c.neededPodsAndClaims, c.neededVolumes, c.neededPriorityClasses, c.neededRoles, c.neededDefinitions, c.neededNamespaces,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -29,98 +33,135 @@ func (c *collector) related(ctx context.Context) error {
 	return nil
 }
 
-// pick lists a kind and stores the objects that want accepts. A kind that isn't
-// served needs nothing.
-func (c *collector) pick(ctx context.Context, gr schema.GroupResource, ns string, want func(object) bool) error {
-	res, ok := c.resources.Lookup(gr)
-	if !ok {
-		return nil
-	}
-	err := c.lister.List(ctx, res, cluster.ListOptions{Namespace: ns, OnStale: func() { c.stale(res) }}, func(raw []byte) error {
-		obj, err := decode(res, raw)
-		if err != nil {
-			return err
+// pick lists a kind and stores the objects that want accepts and that aren't
+// stored yet. It returns those that exist. A kind that isn't served has none.
+func (c *collector) pick(ctx context.Context, gr schema.GroupResource, namespaces []string, want func(cluster.Object) bool) (places, error) {
+	exist := places{}
+	for _, k := range c.versions(gr) {
+		taker := c.taker(k)
+		for _, ns := range namespaces {
+			err := c.visitAll(ctx, k, cluster.ListOptions{Namespace: ns, OnStale: func() { c.stale(k) }}, func(obj cluster.Object) error {
+				if c.needs.have[gr][placeOf(obj)] && k.preferred || !want(obj) {
+					return nil
+				}
+				exist[placeOf(obj)] = true
+				k.coverage.Related++
+				if reason := c.barred(k, obj); reason != "" {
+					c.skip(ctx, k, placeOf(obj), reason)
+					return nil
+				}
+				return taker.take(ctx, obj, false)
+			})
+			if err != nil {
+				return nil, err
+			}
 		}
-		if !want(obj) || !c.mayStore(res, obj) {
-			return nil
+		if err := errors.Join(taker.end(ctx), k.close()); err != nil {
+			return nil, err
 		}
-		return c.write(ctx, res, obj)
-	})
-	return c.listFailed(ctx, res, ns, err)
+	}
+	return exist, nil
 }
 
-// whole reports whether the main pass stored every object of the kind anyway.
-func (c *collector) whole(gr schema.GroupResource) bool {
-	return !c.filter.HasLabels() && slices.ContainsFunc(c.kinds, func(res cluster.Resource) bool { return res.GroupResource() == gr })
+// versions returns the kinds of gr that are to be stored.
+func (c *collector) versions(gr schema.GroupResource) []*kind {
+	var found []*kind
+	for _, k := range c.kinds {
+		if k.GroupResource() == gr {
+			found = append(found, k)
+		}
+	}
+	return found
 }
 
-// pickNamed picks by name, cluster-scoped kinds when the user hasn't ruled them
-// out.
-func (c *collector) pickNamed(ctx context.Context, gr schema.GroupResource, names map[place]bool) error {
-	if len(names) == 0 || c.whole(gr) || c.filter.Excluded(gr) {
+// need stores the named objects of a kind that aren't stored yet, and warns of
+// those that don't exist.
+func (c *collector) need(ctx context.Context, gr schema.GroupResource, wanted places) error {
+	missing := c.needs.missing(gr, wanted)
+	if len(missing) == 0 {
 		return nil
 	}
-	return c.pick(ctx, gr, "", func(obj object) bool { return names[place{name: obj.Metadata.Name}] })
-}
-
-func (c *collector) neededClaims(ctx context.Context) error {
-	gr := schema.GroupResource{Resource: "persistentvolumeclaims"}
-	if len(c.needs.claims) == 0 || c.whole(gr) || !c.filter.Kind(gr, true) {
-		return nil
+	exist, err := c.pick(ctx, gr, namespacesOf(missing), func(obj cluster.Object) bool { return missing[placeOf(obj)] })
+	if err != nil {
+		return err
 	}
-	byNamespace := map[string]bool{}
-	for claim := range c.needs.claims {
-		byNamespace[claim.namespace] = true
-	}
-	for ns := range byNamespace {
-		err := c.pick(ctx, gr, ns, func(obj object) bool {
-			return c.needs.claims[place{obj.Metadata.Namespace, obj.Metadata.Name}]
-		})
-		if err != nil {
-			return err
+	for at := range missing {
+		if !exist[at] && c.listable(gr) {
+			c.report.Add(report.Warning, ref.Object{Resource: gr.WithVersion(""), Namespace: at.namespace, Name: at.name}, errNeeded)
 		}
 	}
 	return nil
 }
 
+// listable reports whether nothing kept us from seeing the objects of a kind.
+func (c *collector) listable(gr schema.GroupResource) bool {
+	return !slices.ContainsFunc(c.versions(gr), func(k *kind) bool {
+		return k.coverage.State == report.KindForbidden || k.coverage.State == report.KindFailed
+	})
+}
+
+// namespacesOf returns the namespaces to list for a set of objects: each, or all
+// at once when that costs less.
+func namespacesOf(set places) []string {
+	seen := map[string]bool{}
+	for at := range set {
+		seen[at.namespace] = true
+	}
+	if len(seen) > maxNamespaceLists {
+		return []string{""}
+	}
+	names := make([]string, 0, len(seen))
+	for ns := range seen {
+		names = append(names, ns)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// whole reports whether every object of the kind was selected anyway.
+func (c *collector) whole(gr schema.GroupResource) bool {
+	return !c.narrowed() && slices.ContainsFunc(c.versions(gr), func(k *kind) bool { return k.wanted })
+}
+
 func (c *collector) neededVolumes(ctx context.Context) error {
-	return c.pickAdditional(ctx, schema.GroupResource{Resource: "persistentvolumes"}, c.needs.volumes)
+	return c.needAdditional(ctx, volumeResource, c.needs.volumes)
 }
 
 func (c *collector) neededPriorityClasses(ctx context.Context) error {
-	return c.pickAdditional(ctx, schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}, c.needs.priorityClasses)
+	return c.needAdditional(ctx, priorityClassResource, c.needs.priorityClasses)
 }
 
-// pickAdditional is pickNamed for kinds that a list of included kinds must name.
-func (c *collector) pickAdditional(ctx context.Context, gr schema.GroupResource, names map[place]bool) error {
+// needAdditional is need for cluster-scoped kinds, unless the user ruled them
+// out.
+func (c *collector) needAdditional(ctx context.Context, gr schema.GroupResource, wanted places) error {
 	if !c.filter.ClusterAdditional(gr) {
 		return nil
 	}
-	return c.pickNamed(ctx, gr, names)
+	return c.need(ctx, gr, wanted)
 }
 
 // neededRoles stores the cluster-wide bindings of stored service accounts and
 // the roles that they bind.
 func (c *collector) neededRoles(ctx context.Context) error {
-	bindings := schema.GroupResource{Group: rbacGroup, Resource: "clusterrolebindings"}
-	if len(c.needs.accounts) == 0 || c.whole(bindings) || !c.filter.ClusterAdditional(bindings) {
+	if len(c.needs.accounts) == 0 || c.whole(bindingResource) || !c.filter.ClusterAdditional(bindingResource) {
 		return nil
 	}
-	err := c.pick(ctx, bindings, "", func(obj object) bool {
+	roles := places{}
+	_, err := c.pick(ctx, bindingResource, []string{""}, func(obj cluster.Object) bool {
 		var binding rbacv1.ClusterRoleBinding
-		if err := json.Unmarshal(obj.body, &binding); err != nil {
+		if err := json.Unmarshal(obj.Raw, &binding); err != nil {
 			return false
 		}
 		if !slices.ContainsFunc(binding.Subjects, c.isStoredAccount) {
 			return false
 		}
-		c.needs.clusterRoles[place{name: binding.RoleRef.Name}] = true
+		roles[place{name: binding.RoleRef.Name}] = true
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	return c.pickAdditional(ctx, schema.GroupResource{Group: rbacGroup, Resource: "clusterroles"}, c.needs.clusterRoles)
+	return c.needAdditional(ctx, clusterRoleResource, roles)
 }
 
 func (c *collector) isStoredAccount(subject rbacv1.Subject) bool {
@@ -128,32 +169,33 @@ func (c *collector) isStoredAccount(subject rbacv1.Subject) bool {
 }
 
 // neededDefinitions stores the definition of each custom resource of which an
-// object is stored.
+// object is stored. A kind without one is built in or served by another API
+// server.
 func (c *collector) neededDefinitions(ctx context.Context) error {
-	names := map[place]bool{}
+	names := places{}
 	for gr := range c.needs.kinds {
 		if strings.Contains(gr.Group, ".") {
 			names[place{name: gr.String()}] = true
 		}
 	}
-	return c.pickNamed(ctx, schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}, names)
+	if len(names) == 0 || c.whole(definitionResource) || c.filter.Excluded(definitionResource) {
+		return nil
+	}
+	_, err := c.pick(ctx, definitionResource, []string{""}, func(obj cluster.Object) bool { return names[placeOf(obj)] })
+	return err
 }
 
 // neededNamespaces stores the Namespaces of stored objects that the selection
 // didn't take by themselves: with a label selector, or when they aren't active.
 func (c *collector) neededNamespaces(ctx context.Context) error {
-	gr := schema.GroupResource{Resource: "namespaces"}
-	if len(c.needs.namespaces) == 0 || c.filter.Excluded(gr) || !c.filter.Kind(gr, false) {
-		return nil
-	}
-	missing := 0
+	names := places{}
 	for name := range c.needs.namespaces {
-		if !c.selectsNamespaceObject(name) {
-			missing++
-		}
+		names[place{name: name}] = true
 	}
-	if missing == 0 {
+	missing := c.needs.missing(namespaceResource, names)
+	if len(missing) == 0 || c.filter.Excluded(namespaceResource) || !c.filter.Kind(namespaceResource, false) {
 		return nil
 	}
-	return c.pick(ctx, gr, "", func(obj object) bool { return c.needs.namespaces[obj.Metadata.Name] })
+	_, err := c.pick(ctx, namespaceResource, []string{""}, func(obj cluster.Object) bool { return missing[placeOf(obj)] })
+	return err
 }

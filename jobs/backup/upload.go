@@ -13,7 +13,7 @@ import (
 
 // upload streams the archive into the bucket. When either side fails the other
 // is stopped, and no archive is left.
-func (o *operation) upload(ctx context.Context, p *plan) error {
+func (o *operation) upload(ctx context.Context) error {
 	reader, writer := io.Pipe()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -22,49 +22,63 @@ func (o *operation) upload(ctx context.Context, p *plan) error {
 		return err
 	})
 	group.Go(func() error {
-		err := o.writeArchive(ctx, p, writer)
+		err := o.writeArchive(ctx, writer)
 		writer.CloseWithError(err) // nil is the regular end
 		return err
 	})
 	return group.Wait()
 }
 
-func (o *operation) writeArchive(ctx context.Context, p *plan, out io.Writer) error {
-	w, err := archive.NewWriter(out)
+func (o *operation) writeArchive(ctx context.Context, out io.Writer) error {
+	w, err := archive.NewWriter(out, o.backup.Status.StartTimestamp.Time)
 	if err != nil {
 		return err
 	}
-	c := &collector{operation: o, plan: p, archive: w, needs: newNeeds()}
+	c := &collector{operation: o, plan: o.planned, archive: w, needs: newNeeds()}
 	if err := c.collect(ctx); err != nil {
+		w.Abort()
 		return err
 	}
-	if err := w.Close(); err != nil {
+	if o.index, err = w.Close(); err != nil {
 		return err
 	}
-	o.Log.Info("archive written", "items", o.report.Items(), "bytes", w.Bytes())
+	o.Log.Info("archive written", "items", o.report.Items(), "bytes", o.index.Size)
 	return nil
 }
 
 // sideFiles are the objects beside the archive, in the form that Velero reads;
-// it wants each to be there even when it is empty.
+// it wants each of its own to be there even when it is empty.
 func (o *operation) sideFiles() map[catalog.BackupFileKind]any {
 	return map[catalog.BackupFileKind]any{
-		catalog.ResourceList:     o.report.ResourceList(),
 		catalog.Results:          o.report.Results(),
 		catalog.VolumeInfo:       o.volumes.list(),
 		catalog.ItemOperations:   []any{},
 		catalog.VolumeSnapshots:  nil,
 		catalog.PodVolumeBackups: nil,
+		catalog.Index:            o.index,
+		catalog.Coverage:         coverage(o.planned.kinds),
 	}
 }
 
+// putSideFiles stores all of them at once.
 func (o *operation) putSideFiles(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
 	for kind, content := range o.sideFiles() {
-		if err := o.catalog.PutJSON(ctx, catalog.BackupFile(o.backup.Name, kind), content); err != nil {
-			return fmt.Errorf("store %s: %w", kind, err)
-		}
+		group.Go(func() error {
+			if err := o.catalog.PutJSON(ctx, catalog.BackupFile(o.backup.Name, kind), content); err != nil {
+				return fmt.Errorf("store %s: %w", kind, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	group.Go(func() error {
+		err := o.catalog.WriteGzip(ctx, catalog.BackupFile(o.backup.Name, catalog.ResourceList), o.report.WriteResourceList)
+		if err != nil {
+			return fmt.Errorf("store %s: %w", catalog.ResourceList, err)
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 // putLog stores the log as it is now.

@@ -112,7 +112,7 @@ func (o *operation) beat(ctx context.Context) func() {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	done.Go(func() { o.record.Beat(ctx) })
+	done.Go(func() { o.record.Beat(ctx, 0) })
 	return func() { cancel(); done.Wait() }
 }
 

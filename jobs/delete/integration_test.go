@@ -3,7 +3,7 @@
 package delete_test
 
 import (
-	"bytes"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +34,7 @@ func written(t *testing.T, i *installed.Installation, backup *velerov1.Backup, c
 		"archive": c.PutArchive(t.Context(), backup.Name, strings.NewReader("tar")),
 		"volumes": c.PutJSON(t.Context(), catalog.BackupFile(backup.Name, catalog.VolumeInfo), []any{map[string]any{"skipped": true}}),
 		"none":    c.PutJSON(t.Context(), catalog.BackupFile(backup.Name, catalog.VolumeSnapshots), nil),
-		"log":     c.PutGzip(t.Context(), catalog.BackupFile(backup.Name, catalog.Logs), bytes.NewReader([]byte("log"))),
+		"log":     c.WriteGzip(t.Context(), catalog.BackupFile(backup.Name, catalog.Logs), text("log")),
 	} {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -69,7 +69,7 @@ func TestDeleteOnRealServers(t *testing.T) {
 		i.Restore("else", "shop-2", velerov1.RestorePhaseCompleted),
 	} {
 		file := catalog.RestoreFile(restore.Name, catalog.RestoreLogs)
-		if err := catalog.New(i.Bucket).PutGzip(t.Context(), file, strings.NewReader("log")); err != nil {
+		if err := catalog.New(i.Bucket).WriteGzip(t.Context(), file, text("log")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,5 +142,12 @@ func TestClaimWithoutRecordOnRealServers(t *testing.T) {
 	summary, err := deletejob.Run(t.Context(), deletejob.Config{Env: i.Env, Backup: "torn", Location: velerov1.DefaultName})
 	if err != nil || summary.Outcome != report.Completed || len(keys(t, i.Bucket)) > 0 {
 		t.Errorf("Run = %+v, %v; left %q", summary, err, keys(t, i.Bucket))
+	}
+}
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s)
+		return err
 	}
 }

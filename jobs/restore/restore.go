@@ -120,7 +120,7 @@ func (o *operation) run(ctx context.Context) error {
 func (o *operation) beat(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	done.Go(func() { o.record.Beat(ctx) })
+	done.Go(func() { o.record.Beat(ctx, 0) })
 	done.Go(func() { o.tellProgress(ctx) })
 	return func() { cancel(); done.Wait() }
 }

@@ -183,7 +183,7 @@ data: {a: b}
 	if diff := cmp.Diff([]string{"gitops Apply"}, managers("applied")); diff != "" {
 		t.Errorf("managers (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"kubectl-velero-executor Update"}, managers("updated")); diff != "" {
+	if diff := cmp.Diff([]string{"kubectl-velero Update"}, managers("updated")); diff != "" {
 		t.Errorf("managers (-want +got):\n%s", diff)
 	}
 }

@@ -199,12 +199,16 @@ func (w *world) putBackup(name string, manifests ...string) {
 func (w *world) putItems(name string, items ...archive.Item) {
 	w.t.Helper()
 	var body bytes.Buffer
-	writer, err := archive.NewWriter(&body)
+	writer, err := archive.NewWriter(&body, time.Now())
 	w.must(err)
 	for _, item := range items {
-		w.must(writer.Write(item))
+		kind, err := writer.Kind(item.Resource, item.Version, item.Preferred)
+		w.must(err)
+		w.must(kind.Write(item.Namespace, item.Name, item.Body))
+		w.must(kind.Close())
 	}
-	w.must(writer.Close())
+	_, err = writer.Close()
+	w.must(err)
 	c := catalog.New(w.bucket)
 	w.must(c.PutArchive(w.t.Context(), name, &body))
 	marker := &velerov1.Backup{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.velero}}

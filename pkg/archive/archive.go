@@ -43,24 +43,10 @@ type Item struct {
 	Body []byte
 }
 
-// paths returns the entries under which the item is stored.
-func (i Item) paths() []string {
-	place := clusterFolder + "/"
-	if i.Namespace != "" {
-		place = namespaceFolder + "/" + i.Namespace + "/"
-	}
-	place += i.Name + fileSuffix
-	folder := root + "/" + i.Resource.String() + "/"
-	if !i.Preferred {
-		return []string{folder + i.Version + "/" + place}
-	}
-	return []string{folder + place, folder + i.Version + preferredSuffix + "/" + place}
-}
-
 // resourceName is a plural name with an optional group.
 var resourceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// parsePath is the inverse of Item.paths. ok is false for a path that the
+// parsePath reads the path of an entry as a Writer makes it. ok is false for a path that the
 // layout doesn't have; an error means that the path tries to be something that
 // no archive may hold.
 func parsePath(name string) (item Item, ok bool, err error) {

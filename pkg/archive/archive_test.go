@@ -4,13 +4,18 @@ import (
 	"archive/tar"
 	"bytes"
 	stdgzip "compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
@@ -22,23 +27,54 @@ func item(resource, version, namespace, name, body string) archive.Item {
 
 func write(t *testing.T, items ...archive.Item) []byte {
 	t.Helper()
+	data, _ := writeIndexed(t, items...)
+	return data
+}
+
+// writeIndexed writes neighbours of one kind together, as a backup does.
+func writeIndexed(t *testing.T, items ...archive.Item) ([]byte, *archive.Index) {
+	t.Helper()
 	var out bytes.Buffer
-	w, err := archive.NewWriter(&out)
+	w, err := archive.NewWriter(&out, modTime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range items {
-		if err := w.Write(i); err != nil {
+	var kind *archive.Kind
+	for n, i := range items {
+		if n == 0 || i.Resource != items[n-1].Resource || i.Version != items[n-1].Version {
+			kind = begin(t, w, kind, i)
+		}
+		if err := kind.Write(i.Namespace, i.Name, i.Body); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
+	if kind != nil {
+		if err := kind.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index, err := w.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if w.Bytes() != int64(out.Len()) {
-		t.Errorf("Bytes() = %d, wrote %d", w.Bytes(), out.Len())
+	return out.Bytes(), index
+}
+
+var modTime = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+
+// begin closes one kind and opens that of i.
+func begin(t *testing.T, w *archive.Writer, last *archive.Kind, i archive.Item) *archive.Kind {
+	t.Helper()
+	if last != nil {
+		if err := last.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return out.Bytes()
+	kind, err := w.Kind(i.Resource, i.Version, i.Preferred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kind
 }
 
 // entries lists the archive with the standard library, as Velero would.
@@ -120,17 +156,21 @@ func TestReadBackAcrossMembers(t *testing.T) {
 
 func TestWriterRefusesWhatItCouldNotReadBack(t *testing.T) {
 	t.Parallel()
-	w, err := archive.NewWriter(io.Discard)
+	w, err := archive.NewWriter(io.Discard, modTime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []archive.Item{
-		item("secrets", "v1", "shop", "../../etc/passwd", "{}"),
-		item("secrets", "v1", "..", "x", "{}"),
-		item("", "v1", "shop", "x", "{}"),
-	} {
-		if err := w.Write(bad); err == nil {
-			t.Errorf("Write(%v/%v) succeeded", bad.Namespace, bad.Name)
+	defer w.Abort()
+	for _, bad := range []string{"", "..", "UPPER", "a/b"} {
+		if _, err := w.Kind(schema.GroupResource{Resource: bad}, "v1", true); err == nil {
+			t.Errorf("Kind(%q) succeeded", bad)
+		}
+	}
+	kind := begin(t, w, nil, item("secrets", "v1", "", "", ""))
+	for _, bad := range [][2]string{{"shop", "../../etc/passwd"}, {"..", "x"}, {"shop", ""}, {"", ".."}, {"", "a\x00b"}, {"shop", strings.Repeat("x", 700)}} {
+		var itemErr *archive.ItemError
+		if err := kind.Write(bad[0], bad[1], []byte("{}")); !errors.As(err, &itemErr) {
+			t.Errorf("Write(%q, %q) = %v, want an *ItemError", bad[0], bad[1], err)
 		}
 	}
 }
@@ -147,12 +187,125 @@ func (f *failingWriter) Write(p []byte) (int, error) {
 func TestWriterErrorsStay(t *testing.T) {
 	t.Parallel()
 	for _, room := range []int{0, 200, 100_000} {
-		w, err := archive.NewWriter(&failingWriter{left: room})
-		for n := 0; err == nil && n < 10_000; n++ {
-			err = w.Write(item(fmt.Sprintf("kind%ds", n/1000), "v1", "shop", fmt.Sprint(n), strings.Repeat(fmt.Sprint(n), 50)))
+		w, err := archive.NewWriter(&failingWriter{left: room}, modTime)
+		if err != nil {
+			continue // room for nothing
 		}
-		if err == nil || (w != nil && w.Close() == nil) {
-			t.Errorf("room %d: Write error %v, Close must fail too", room, err)
+		kind := begin(t, w, nil, item("secrets", "v1", "", "", ""))
+		noise := rand.New(rand.NewPCG(1, 2))
+		for n := 0; err == nil && n < 10_000; n++ {
+			err = kind.Write("shop", fmt.Sprint(n), fmt.Appendf(nil, "%x", noise.Uint64()))
+		}
+		if _, closeErr := w.Close(); closeErr == nil || !strings.Contains(closeErr.Error(), "disk full") {
+			t.Errorf("room %d: Write error %v, Close error %v; it must fail too", room, err, closeErr)
+		}
+	}
+}
+
+func TestKindsAreWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w, err := archive.NewWriter(&out, modTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const kinds, each = 8, 300
+	var group errgroup.Group
+	for k := range kinds {
+		kind := begin(t, w, nil, item(fmt.Sprintf("kind%ds", k), "v1", "", "", ""))
+		group.Go(func() error {
+			for n := range each {
+				if err := kind.Write("shop", fmt.Sprintf("o%03d", n), bytes.Repeat([]byte("x"), 4000)); err != nil {
+					return err
+				}
+			}
+			return kind.Close()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	last := map[string]string{}
+	count := 0
+	for _, entry := range entries(t, out.Bytes()) {
+		folder, name, _ := strings.Cut(strings.Fields(entry)[0], "/namespaces/")
+		if name <= last[folder] && name != "" {
+			t.Fatalf("%s: %s comes after %s", folder, name, last[folder])
+		}
+		last[folder] = name
+		count++
+	}
+	if want := kinds*each*2 + 1; count != want {
+		t.Errorf("%d entries, want %d", count, want)
+	}
+}
+
+func TestEveryRangeOfTheIndexReadsAlone(t *testing.T) {
+	t.Parallel()
+	var items []archive.Item
+	for _, resource := range []string{"secrets", "pods"} {
+		for n := range 500 {
+			items = append(items, item(resource, "v1", "shop", fmt.Sprintf("x%d", n), strings.Repeat("ab", 1000)))
+		}
+	}
+	data, index := writeIndexed(t, items...)
+	encoded, err := json.Marshal(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if index, err = archive.ReadIndex(bytes.NewReader(encoded)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range items {
+		members := index.Find(want.Resource.String(), want.Namespace, want.Name)
+		if !slices.ContainsFunc(members, func(m archive.Member) bool {
+			return holds(t, data[m.Offset:m.Offset+m.Length], want.Name)
+		}) {
+			t.Fatalf("no member holds %s/%s", want.Resource, want.Name)
+		}
+	}
+	if len(index.Find("secrets", "other", "x1")) > 0 || len(index.Find("nodes", "", "x1")) > 0 {
+		t.Error("the index finds what isn't there")
+	}
+	all := index.Select(func(archive.Member) bool { return true })
+	if diff := cmp.Diff([]archive.Range{{Offset: 0, Length: int64(len(data))}}, all); diff != "" {
+		t.Errorf("ranges (-want +got):\n%s", diff)
+	}
+}
+
+func holds(t *testing.T, part []byte, name string) bool {
+	t.Helper()
+	r, err := archive.NewReader(bytes.NewReader(part))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		got, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Name == name {
+			return true
+		}
+	}
+}
+
+func TestReadIndexRefusesOneThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"no JSON":   "{",
+		"gap":       `{"size":30,"members":[{"offset":0,"length":10},{"offset":20,"length":10}]}`,
+		"too short": `{"size":30,"members":[{"offset":0,"length":10}]}`,
+		"negative":  `{"size":0,"members":[{"offset":0,"length":-1}]}`,
+	} {
+		if _, err := archive.ReadIndex(strings.NewReader(text)); err == nil {
+			t.Errorf("%s: read without error", name)
 		}
 	}
 }

@@ -5,125 +5,169 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // memberSize is the number of uncompressed bytes after which a new gzip member
 // begins: small enough to read one object without much else, large enough to
 // compress as well as one member.
-const memberSize = 1 << 20
+const memberSize = 512 << 10
 
-// Writer writes an archive as a stream: nothing is held back but what the
-// compressor needs. The gzip members are concatenated, which every reader takes
-// as one stream, and each can be read by itself. A Writer is not safe for
-// concurrent use. After an error it stays failed.
+// Writer writes an archive as a stream: nothing is held back but the members
+// that are being filled and compressed. Every member is compressed by itself, on
+// any core, and every reader takes them all as one stream. A Writer is safe for
+// concurrent use by its Kinds; after an error all of them fail.
 type Writer struct {
-	out   *countingWriter
-	gz    *gzip.Writer
-	tar   *tar.Writer
-	plain *countingWriter // bytes of the current member, uncompressed
-	last  schema.GroupResource
-	now   func() time.Time
-	err   error
+	packer  *packer
+	modTime time.Time
 }
 
-// NewWriter begins an archive on w. Close ends it; it doesn't close w.
-func NewWriter(w io.Writer) (*Writer, error) {
-	out := &countingWriter{w: w}
-	gz := gzip.NewWriter(out)
-	plain := &countingWriter{w: gz}
-	writer := &Writer{out: out, gz: gz, plain: plain, tar: tar.NewWriter(plain), now: time.Now}
-	if err := writer.entry(versionPath, []byte(FormatVersion+"\n")); err != nil {
-		return nil, err
+// NewWriter begins an archive on w. Its entries have the time modTime, to the
+// second, so that the same objects make the same entries. Close ends the
+// archive; it doesn't close w.
+func NewWriter(w io.Writer, modTime time.Time) (*Writer, error) {
+	writer := &Writer{packer: startPacker(w), modTime: modTime.Truncate(time.Second)}
+	m := writer.packer.member()
+	if err := writer.entry(m, versionPath, []byte(FormatVersion+"\n")); err != nil {
+		return nil, errors.Join(err, writer.packer.stop())
+	}
+	if err := writer.packer.add(m); err != nil {
+		return nil, errors.Join(err, writer.packer.stop())
 	}
 	return writer, nil
 }
 
-// Write adds one object. The caller may reuse item.Body afterwards.
-func (w *Writer) Write(item Item) error {
-	if w.err != nil {
-		return w.err
+// Kind returns where the objects of one kind and version are written. preferred
+// says that the version is the source cluster's preferred one: such objects also
+// stand at the path without version, which is the one that a restore reads.
+func (w *Writer) Kind(resource schema.GroupResource, version string, preferred bool) (*Kind, error) {
+	name := resource.String()
+	if !resourceName.MatchString(name) || !isSegment(version) {
+		return nil, fmt.Errorf("store %s in version %q: %w", name, version, errPath)
 	}
-	if item.Resource != w.last || w.plain.n >= memberSize {
-		w.last = item.Resource
-		if err := w.nextMember(); err != nil {
-			return err
-		}
+	folder := root + "/" + name + "/"
+	k := &Kind{writer: w, meta: Member{Resource: name, Version: version, Preferred: preferred}}
+	if preferred {
+		k.folders = []string{folder, folder + version + preferredSuffix + "/"}
+	} else {
+		k.folders = []string{folder + version + "/"}
 	}
-	for _, name := range item.paths() {
-		if _, ok, err := parsePath(name); err != nil || !ok {
-			return fmt.Errorf("store %q: %w", name, errors.Join(err, errPath))
-		}
-		if err := w.entry(name, item.Body); err != nil {
-			return err
-		}
+	return k, nil
+}
+
+// entry appends one file to a member. The mode is 0755 because Velero creates
+// the folders above a file with the file's own mode.
+func (w *Writer) entry(m *packed, name string, body []byte) error {
+	header := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(body)), ModTime: w.modTime}
+	t := tar.NewWriter(&m.plain)
+	if err := t.WriteHeader(header); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return nil
+	if _, err := t.Write(body); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return t.Flush()
+}
+
+// endOfTar is what ends a tar: two empty blocks.
+var endOfTar [1024]byte
+
+// Close writes the end of the archive and returns its index. The Kinds must have
+// been closed. Its error must be looked at: without the end the archive is torn.
+func (w *Writer) Close() (*Index, error) {
+	m := w.packer.member()
+	m.plain.Write(endOfTar[:])
+	err := w.packer.add(m)
+	if err := errors.Join(err, w.packer.stop()); err != nil {
+		return nil, fmt.Errorf("end archive: %w", err)
+	}
+	return &Index{FormatVersion: FormatVersion, Size: w.packer.written, Members: w.packer.members}, nil
+}
+
+// Abort gives up: nothing more is written, and all that the Writer started has
+// ended when Abort returns. After Close it does nothing.
+func (w *Writer) Abort() {
+	w.packer.fail(errors.New("archive given up"))
+	_ = w.packer.stop() // says no more than that
+}
+
+// Kind writes the objects of one kind. It is not safe for concurrent use, but
+// several Kinds of a Writer are, also of the same kind.
+type Kind struct {
+	writer  *Writer
+	folders []string
+	meta    Member
+	current *packed
 }
 
 var errPath = errors.New("not a path of the backup format")
 
-// entry writes one file. The mode is 0755 because Velero creates the folders
-// above a file with the file's own mode.
-func (w *Writer) entry(name string, body []byte) error {
-	header := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(body)), ModTime: w.now().Truncate(time.Second)}
-	err := w.tar.WriteHeader(header)
-	if err == nil {
-		_, err = w.tar.Write(body)
+// Write adds one object; namespace is empty for a cluster-scoped one. The caller
+// may use body again afterwards. An *ItemError concerns this object alone.
+func (k *Kind) Write(namespace, name string, body []byte) error {
+	place, err := placeOf(namespace, name)
+	if err != nil {
+		return &ItemError{Path: k.folders[0] + place, Err: err}
 	}
-	return w.fail("write "+name, err)
-}
-
-// nextMember ends the current gzip member at an entry's border.
-func (w *Writer) nextMember() error {
-	if err := w.fail("write archive", w.tar.Flush()); err != nil {
-		return err
+	if k.current == nil {
+		k.current = k.writer.packer.member()
+		k.current.meta = k.meta
 	}
-	if err := w.fail("write archive", w.gz.Close()); err != nil {
-		return err
+	for _, folder := range k.folders {
+		if err := k.writer.entry(k.current, folder+place, body); err != nil {
+			return err
+		}
 	}
-	w.gz.Reset(w.out)
-	w.plain.n = 0
+	k.note(qualified(namespace, name))
+	if k.current.plain.Len() >= memberSize {
+		return k.flush()
+	}
 	return nil
 }
 
-// Close writes the end of the archive. Its error must be looked at: without the
-// end the archive is torn.
-func (w *Writer) Close() error {
-	if w.err != nil {
-		return w.err
+func (k *Kind) note(name string) {
+	meta := &k.current.meta
+	if meta.Objects == 0 || name < meta.First {
+		meta.First = name
 	}
-	if err := w.fail("end archive", w.tar.Close()); err != nil {
-		return err
-	}
-	err := w.fail("end archive", w.gz.Close())
-	if err == nil {
-		w.err = errors.New("archive is closed")
-	}
-	return err
+	meta.Last = max(meta.Last, name)
+	meta.Objects++
 }
 
-// Bytes is the number of compressed bytes written so far.
-func (w *Writer) Bytes() int64 { return w.out.n }
-
-func (w *Writer) fail(what string, err error) error {
-	if err != nil {
-		w.err = fmt.Errorf("%s: %w", what, err)
+func (k *Kind) flush() error {
+	if k.current == nil {
+		return nil
 	}
-	return w.err
+	m := k.current
+	k.current = nil
+	return k.writer.packer.add(m)
 }
 
-// countingWriter counts what passes to w.
-type countingWriter struct {
-	w io.Writer
-	n int64
+// Close hands on what is left. The Kind may be used again.
+func (k *Kind) Close() error { return k.flush() }
+
+func placeOf(namespace, name string) (string, error) {
+	place := clusterFolder + "/" + name + fileSuffix
+	if namespace != "" {
+		place = namespaceFolder + "/" + namespace + "/" + name + fileSuffix
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			return place, errPath
+		}
+	}
+	if !isSegment(name) || len(place) > maxPlace {
+		return place, errPath
+	}
+	return place, nil
 }
 
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
+// maxPlace leaves room for the folders in a path of maxPath bytes.
+const maxPlace = 640
+
+func isSegment(name string) bool {
+	return name != "" && len(content.IsPathSegmentName(name)) == 0 && !strings.ContainsAny(name, "\\\x00")
 }

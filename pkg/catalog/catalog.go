@@ -32,10 +32,21 @@ const lookParallel = 16
 // Catalog is the view of one bucket. It is safe for concurrent use.
 type Catalog struct {
 	bucket store.Bucket
+	ledger ledger
 }
 
 // New returns the catalog of a bucket.
 func New(b store.Bucket) *Catalog { return &Catalog{bucket: b} }
+
+// put stores an object and notes its checksum.
+func (c *Catalog) put(ctx context.Context, key string, r io.Reader) error {
+	summed := newSummingReader(r)
+	if err := c.bucket.Put(ctx, key, summed); err != nil {
+		return err
+	}
+	c.ledger.note(key, summed.sum())
+	return nil
+}
 
 // Backups returns the names of the backups that exist, those with a commit
 // marker, in order.
@@ -144,7 +155,7 @@ func (c *Catalog) PutArchive(ctx context.Context, backup string, r io.Reader) er
 	if err := checkName("backup", backup); err != nil {
 		return err
 	}
-	if err := c.bucket.Put(ctx, archiveKey(backup), r); err != nil {
+	if err := c.put(ctx, archiveKey(backup), r); err != nil {
 		return fmt.Errorf("store the archive of backup %q: %w", backup, err)
 	}
 	return nil
@@ -166,20 +177,16 @@ func (c *Catalog) OpenArchive(ctx context.Context, backup string) (io.ReadCloser
 // PutJSON stores v as a side file: compact JSON with a newline, <, > and &
 // escaped, in one gzip member.
 func (c *Catalog) PutJSON(ctx context.Context, f File, v any) error {
-	var plain bytes.Buffer
-	if err := json.NewEncoder(&plain).Encode(v); err != nil {
-		return fmt.Errorf("encode %s: %w", f.key, err)
-	}
-	return c.PutGzip(ctx, f, &plain)
+	return c.WriteGzip(ctx, f, func(w io.Writer) error { return json.NewEncoder(w).Encode(v) })
 }
 
-// PutGzip stores plain as a side file and compresses it on the way.
-func (c *Catalog) PutGzip(ctx context.Context, f File, plain io.Reader) error {
+// WriteGzip stores as a side file what write writes, and compresses it on the
+// way. Only the compressed form is held.
+func (c *Catalog) WriteGzip(ctx context.Context, f File, write func(io.Writer) error) error {
 	var compressed bytes.Buffer
 	gz := gzip.NewWriter(&compressed)
-	_, err := io.Copy(gz, plain)
-	if err := errors.Join(err, gz.Close()); err != nil {
-		return fmt.Errorf("compress %s: %w", f.key, err)
+	if err := errors.Join(write(gz), gz.Close()); err != nil {
+		return fmt.Errorf("encode %s: %w", f.key, err)
 	}
 	return c.PutCompressed(ctx, f, compressed.Bytes())
 }
@@ -189,7 +196,7 @@ func (c *Catalog) PutCompressed(ctx context.Context, f File, compressed []byte) 
 	if f.err != nil {
 		return f.err
 	}
-	if err := c.bucket.Put(ctx, f.key, bytes.NewReader(compressed)); err != nil {
+	if err := c.put(ctx, f.key, bytes.NewReader(compressed)); err != nil {
 		return fmt.Errorf("store %s: %w", f.key, err)
 	}
 	return nil

@@ -84,7 +84,7 @@ func TestNamesStayInTheirFolder(t *testing.T) {
 			c.DeleteBackup(t.Context(), name),
 			c.DeleteRestore(t.Context(), name),
 			c.PutJSON(t.Context(), catalog.BackupFile(name, catalog.Results), 1),
-			c.PutGzip(t.Context(), catalog.RestoreFile(name, catalog.RestoreLogs), strings.NewReader("")),
+			c.WriteGzip(t.Context(), catalog.RestoreFile(name, catalog.RestoreLogs), func(io.Writer) error { return nil }),
 			c.GetJSON(t.Context(), catalog.RestoreFile(name, catalog.RestoreResults), &v),
 		} {
 			if err == nil {

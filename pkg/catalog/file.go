@@ -12,6 +12,8 @@ func markerKey(backup string) string { return backupFolder(backup) + markerFile 
 
 func archiveKey(backup string) string { return backupFolder(backup) + backup + ".tar.gz" }
 
+func checksumsKey(backup string) string { return backupFolder(backup) + backup + "-checksums.json" }
+
 func claimKey(backup string) string { return backupFolder(backup) + backup + "-claim.json" }
 
 // File names one side file. Every side file is gzipped.

@@ -47,7 +47,7 @@ type Resources struct {
 	all     []Resource
 	byName  map[schema.GroupResource]int
 	aliases map[string]schema.GroupResource
-	served  map[schema.GroupResource][]string
+	served  map[schema.GroupResource][]Resource
 }
 
 // Discover asks the API server for every kind that it serves, each in the
@@ -67,7 +67,7 @@ func Discover(client discovery.DiscoveryInterface) (*Resources, error) {
 		Failed:  failed,
 		byName:  map[schema.GroupResource]int{},
 		aliases: map[string]schema.GroupResource{},
-		served:  map[schema.GroupResource][]string{},
+		served:  map[schema.GroupResource][]Resource{},
 	}
 	byVersion := map[string]*metav1.APIResourceList{}
 	for _, list := range lists {
@@ -111,12 +111,7 @@ func (r *Resources) addVersion(list *metav1.APIResourceList, preferred bool) err
 			continue
 		}
 		gr := schema.GroupResource{Group: gv.Group, Resource: api.Name}
-		r.served[gr] = append(r.served[gr], gv.Version)
-		if _, known := r.byName[gr]; known {
-			continue
-		}
-		r.byName[gr] = len(r.all)
-		r.all = append(r.all, Resource{
+		res := Resource{
 			GroupVersionResource: gr.WithVersion(gv.Version),
 			Kind:                 api.Kind,
 			Singular:             api.SingularName,
@@ -124,7 +119,12 @@ func (r *Resources) addVersion(list *metav1.APIResourceList, preferred bool) err
 			Namespaced:           api.Namespaced,
 			Preferred:            preferred,
 			Verbs:                api.Verbs,
-		})
+		}
+		r.served[gr] = append(r.served[gr], res)
+		if _, known := r.byName[gr]; !known {
+			r.byName[gr] = len(r.all)
+			r.all = append(r.all, res)
+		}
 	}
 	return nil
 }
@@ -162,7 +162,17 @@ func (r *Resources) Lookup(gr schema.GroupResource) (Resource, bool) {
 
 // Served returns every version in which the cluster serves gr, the preferred
 // first; nil when it doesn't serve it.
-func (r *Resources) Served(gr schema.GroupResource) []string { return r.served[gr] }
+func (r *Resources) Served(gr schema.GroupResource) []string {
+	var versions []string
+	for _, res := range r.served[gr] {
+		versions = append(versions, res.Version)
+	}
+	return versions
+}
+
+// Versions returns the kind as each of its versions serves it, the one that
+// Lookup returns first.
+func (r *Resources) Versions(gr schema.GroupResource) []Resource { return r.served[gr] }
 
 // Resolve turns a name as a user types it (plural, singular, short name, with
 // or without group) into the kind's group and plural name.

@@ -1,52 +1,45 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"strconv"
+	"strings"
+	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
+	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/client-go/rest"
 )
 
-// pageSize is the number of objects in one response. A larger page makes the
-// API server hold more at once and gains nothing.
-const pageSize = 500
+// MaxParallel is the number of lists that are worth running at once on one
+// Lister, and the number of pages that it has in flight at most: the API server
+// counts a list as several requests, so more would only queue there.
+const MaxParallel = 8
 
-// pageAttempts bounds how often one page is asked for when the connection
-// breaks in the middle of it.
-const pageAttempts = 4
-
-// Lister lists the objects of one kind after another. It is safe for concurrent
-// use.
+// Lister reads objects, mainly whole kinds. All its lists together keep an eye
+// on the API server: when it refuses requests or gets slow, fewer are in flight
+// for a while. A request that fails for a reason that passes is sent again for
+// some minutes. It is safe for concurrent use.
 type Lister struct {
-	client rest.Interface
+	requester *requester
+	limiter   *limiter
+	patience  patience
+	splitters sync.Pool
 }
 
 // NewLister returns a Lister that talks to the cluster of cfg. cfg's rate limit
-// is not used: a Lister has as many requests in flight as there are calls.
+// and timeout are not used.
 func NewLister(cfg *rest.Config) (*Lister, error) {
-	cfg = rest.CopyConfig(cfg)
-	cfg.QPS = -1
-	scheme := runtime.NewScheme() // the API server's Status is all that is decoded
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
-	cfg.NegotiatedSerializer = serializer.WithoutConversionCodecFactory{CodecFactory: serializer.NewCodecFactory(scheme)}
-	cfg.AcceptContentTypes, cfg.ContentType = runtime.ContentTypeJSON, runtime.ContentTypeJSON
-	client, err := rest.UnversionedRESTClientFor(cfg)
+	patience := standardPatience()
+	requester, err := newRequester(cfg, patience.Silence)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
-	return &Lister{client: client}, nil
+	l := &Lister{requester: requester, limiter: newLimiter(MaxParallel), patience: patience}
+	l.splitters.New = func() any { return newSplitter(maxObject) }
+	return l, nil
 }
 
 // ListOptions narrows a list and follows it.
@@ -55,120 +48,97 @@ type ListOptions struct {
 	Namespace string
 	// LabelSelector in the form of a request parameter; empty selects all.
 	LabelSelector string
+	// FieldSelector in the form of a request parameter; empty selects all.
+	FieldSelector string
 	// OnPage, if set, is told at the end of each page how many objects were
 	// passed on so far and how many the API server says remain (0 when unknown).
 	OnPage func(seen, remaining int)
-	// OnStale, if set, is told when the API server no longer had the snapshot
-	// that the list began with and the rest comes from a newer one.
+	// OnStale, if set, is told, at most once, when the API server no longer had
+	// the snapshot that the list began with and the rest comes from a newer one.
 	OnStale func()
 }
 
-// List calls visit with the JSON of each object of the kind, as the API server
-// sent it, and stops at visit's first error. The bytes are valid during the
-// call only. Nothing but the current object is held in memory. When a response
-// breaks off, its page is asked for again and what was seen is skipped.
-func (l *Lister) List(ctx context.Context, res Resource, opts ListOptions, visit func(raw []byte) error) error {
-	page := pageReader{lister: l, res: res, opts: opts, visit: visit}
-	for failures := 0; ; {
-		next, err := page.read(ctx)
-		var stale *apierrors.StatusError
-		switch {
-		case err == nil && next == "":
-			return nil
-		case err == nil:
-			page.begin(next)
-			failures = 0
-		case page.visitErr != nil || ctx.Err() != nil:
-			return err
-		case errors.As(err, &stale) && apierrors.IsResourceExpired(err) && stale.ErrStatus.Continue != "":
-			page.begin(stale.ErrStatus.Continue)
-			if opts.OnStale != nil {
-				opts.OnStale()
-			}
-		case errors.Is(err, errBroken) && failures < pageAttempts-1:
-			failures++
-			if err := sleep(ctx, time.Duration(failures)*200*time.Millisecond); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("list %s%s: %w", res.GroupResource(), inNamespace(opts.Namespace), err)
+// List calls visit with each object of the kind, once, and stops at visit's
+// first error, which it returns as it is. It holds the current object, a buffer,
+// and no more. When a response breaks off, its page is asked for again and what
+// was passed on is skipped. A visitor may take its time: that isn't held against
+// the API server. An error of the API server can be told apart with the
+// functions of package errors of apimachinery.
+func (l *Lister) List(ctx context.Context, res Resource, opts ListOptions, visit func(Object) error) error {
+	splitter := l.splitters.Get().(*splitter)
+	defer l.splitters.Put(splitter)
+	list := &listing{lister: l, res: res, opts: opts, visit: visit, splitter: splitter, headers: newHeaders(res)}
+	err := list.run(ctx)
+	if err == nil || list.visitErr != nil {
+		return list.visitErr
+	}
+	return describe("list", target{resource: res.GroupResource()}, opts.Namespace, err)
+}
+
+// Get calls visit with one object and returns its error as it is. namespace is
+// empty for a cluster-scoped kind. An error of the API server, such as "not
+// found", can be told apart with the functions of package errors of apimachinery.
+func (l *Lister) Get(ctx context.Context, res Resource, namespace, name string, visit func(Object) error) error {
+	splitter := l.splitters.Get().(*splitter)
+	defer l.splitters.Put(splitter)
+	t := target{resource: res.GroupResource(), name: name, path: path(res, namespace) + "/" + url.PathEscape(name)}
+	obj, err := l.object(ctx, splitter, newHeaders(res), t)
+	if err != nil {
+		return describe("get", t, namespace, err)
+	}
+	return visit(obj)
+}
+
+func (l *Lister) object(ctx context.Context, s *splitter, h *headers, t target) (Object, error) {
+	if t.name == "" {
+		return Object{}, errors.New("the name is empty")
+	}
+	if problems := pathvalidation.IsValidPathSegmentName(t.name); len(problems) > 0 {
+		return Object{}, fmt.Errorf("the name %s", strings.Join(problems, ", "))
+	}
+	attempts := attempts{patience: l.patience}
+	for {
+		obj, err := l.objectOnce(ctx, s, h, t)
+		if err == nil || ctx.Err() != nil {
+			return obj, err
+		}
+		if err := attempts.wait(ctx, err); err != nil {
+			return Object{}, err
 		}
 	}
 }
 
-func inNamespace(namespace string) string {
-	if namespace == "" {
-		return ""
-	}
-	return fmt.Sprintf(" in namespace %q", namespace)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
-
-// errBroken marks a response that ended before it was complete.
-var errBroken = errors.New("response broke off")
-
-// pageReader reads one page after another.
-type pageReader struct {
-	lister *Lister
-	res    Resource
-	opts   ListOptions
-	visit  func([]byte) error
-
-	token    string // continue token of the current page
-	taken    int    // objects of the current page already passed on
-	seen     int    // objects passed on in all
-	visitErr error
-}
-
-func (p *pageReader) begin(token string) { p.token, p.taken = token, 0 }
-
-// read asks for the current page and returns the token of the next.
-func (p *pageReader) read(ctx context.Context) (string, error) {
-	request := p.lister.client.Get().AbsPath(path(p.res, p.opts.Namespace)).Param("limit", strconv.Itoa(pageSize))
-	if p.token != "" {
-		request.Param("continue", p.token)
-	}
-	if p.opts.LabelSelector != "" {
-		request.Param("labelSelector", p.opts.LabelSelector)
-	}
-	body, err := request.Stream(ctx)
+func (l *Lister) objectOnce(ctx context.Context, s *splitter, h *headers, t target) (Object, error) {
+	answer, slot, err := l.ask(ctx, t)
 	if err != nil {
-		return "", err
+		return Object{}, err
 	}
-	defer body.Close()
-	meta, err := decodeList(bufio.NewReaderSize(body, 64<<10), p.object)
+	defer slot.release()
+	defer answer.Close()
+	raw, err := s.object(answer)
 	if err != nil {
-		return "", err
+		slot.failed(err)
+		return Object{}, err
 	}
-	if p.opts.OnPage != nil {
-		remaining := 0
-		if meta.RemainingItemCount != nil {
-			remaining = int(*meta.RemainingItemCount)
-		}
-		p.opts.OnPage(p.seen, remaining)
-	}
-	return meta.Continue, nil
+	return h.parse(raw)
 }
 
-// object passes the nth object of the page on unless it was before.
-func (p *pageReader) object(n int, raw []byte) error {
-	if n < p.taken {
-		return nil
+// ask sends a request when there is a slot for it. The caller closes the answer
+// and releases the slot.
+func (l *Lister) ask(ctx context.Context, t target) (*answer, *slot, error) {
+	slot, err := l.limiter.acquire(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	if p.visitErr = p.visit(raw); p.visitErr != nil {
-		return p.visitErr
+	sent := time.Now()
+	answer, err := l.requester.get(ctx, t)
+	if err != nil {
+		slot.failed(err)
+		slot.release()
+		return nil, nil, err
 	}
-	p.taken++
-	p.seen++
-	return nil
+	slot.answered(time.Since(sent))
+	return answer, slot, nil
 }
 
 func path(res Resource, namespace string) string {
@@ -180,73 +150,4 @@ func path(res Resource, namespace string) string {
 		p += "/namespaces/" + url.PathEscape(namespace)
 	}
 	return p + "/" + res.Resource
-}
-
-// decodeList reads a list response as a stream and calls object for each item.
-func decodeList(body io.Reader, object func(n int, raw []byte) error) (metav1.ListMeta, error) {
-	var meta metav1.ListMeta
-	dec := json.NewDecoder(body)
-	if err := expect(dec, json.Delim('{')); err != nil {
-		return meta, err
-	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return meta, broken(err)
-		}
-		switch key {
-		case "metadata":
-			err = broken(dec.Decode(&meta))
-		case "items":
-			err = decodeItems(dec, object)
-		default:
-			var skipped json.RawMessage
-			err = broken(dec.Decode(&skipped))
-		}
-		if err != nil {
-			return meta, err
-		}
-	}
-	return meta, expect(dec, json.Delim('}'))
-}
-
-func decodeItems(dec *json.Decoder, object func(int, []byte) error) error {
-	token, err := dec.Token()
-	if err != nil {
-		return broken(err)
-	}
-	if token == nil { // "items": null is an empty list
-		return nil
-	}
-	if token != json.Delim('[') {
-		return fmt.Errorf("items is %v, not a list", token)
-	}
-	var raw json.RawMessage
-	for n := 0; dec.More(); n++ {
-		if err := dec.Decode(&raw); err != nil {
-			return broken(err)
-		}
-		if err := object(n, raw); err != nil {
-			return err
-		}
-	}
-	return expect(dec, json.Delim(']'))
-}
-
-func expect(dec *json.Decoder, want json.Delim) error {
-	token, err := dec.Token()
-	if err != nil {
-		return broken(err)
-	}
-	if token != want {
-		return fmt.Errorf("response has %v where %s was expected", token, strconv.QuoteRune(rune(want)))
-	}
-	return nil
-}
-
-func broken(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", errBroken, err)
 }

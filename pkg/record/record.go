@@ -65,23 +65,27 @@ func Open(client dynamic.Interface, gvr schema.GroupVersionResource, kind string
 	}
 }
 
-// Beat writes a sign of life at once and every BeatInterval until ctx ends.
-func (r *Record) Beat(ctx context.Context) {
-	ticker := time.NewTicker(BeatInterval)
-	defer ticker.Stop()
+// Beat writes a sign of life after first, which may be zero, and then every
+// BeatInterval until ctx ends.
+func (r *Record) Beat(ctx context.Context, first time.Duration) {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
 	for {
-		now := time.Now().UTC().Format(time.RFC3339)
-		err := r.Annotate(ctx, map[string]string{velerov1.HeartbeatAnnotation: now})
-		if err != nil && ctx.Err() == nil {
-			r.log.Warn("sign of life not written", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		err := r.Annotate(ctx, map[string]string{velerov1.HeartbeatAnnotation: Now()})
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("sign of life not written", "error", err)
+		}
+		timer.Reset(BeatInterval)
 	}
 }
+
+// Now is the value of a sign of life.
+func Now() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // Annotate sets annotations.
 func (r *Record) Annotate(ctx context.Context, annotations map[string]string) error {

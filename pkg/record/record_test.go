@@ -143,7 +143,7 @@ func TestBeatAtOnceAndUntilTheEnd(t *testing.T) {
 	r := open(t, s, uid)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); r.Beat(ctx) }()
+	go func() { defer close(done); r.Beat(ctx, 0) }()
 	for {
 		s.mu.Lock()
 		n := len(s.patches)

@@ -5,7 +5,10 @@ package report
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"sync"
 
@@ -48,8 +51,9 @@ type Report struct {
 	results   Results
 	warnings  int
 	errors    int
-	items     map[string]map[string]bool
+	items     map[string]*names // by apiVersion/Kind
 	itemCount int
+	once      map[string]bool // entries of items; nil when the caller counts each once
 	causes    map[string]int
 	text      func(Level, ref.Object, error) string
 }
@@ -59,10 +63,14 @@ func New() *Report { return newReport(backupText) }
 
 // NewRestore returns an empty report of a restore. It differs in the texts of
 // the results object, which are bare.
-func NewRestore() *Report { return newReport(restoreText) }
+func NewRestore() *Report {
+	r := newReport(restoreText)
+	r.once = map[string]bool{}
+	return r
+}
 
 func newReport(text func(Level, ref.Object, error) string) *Report {
-	return &Report{items: map[string]map[string]bool{}, causes: map[string]int{}, text: text}
+	return &Report{items: map[string]*names{}, causes: map[string]int{}, text: text}
 }
 
 // Add records err about obj. An entry about the zero object is about the
@@ -115,32 +123,34 @@ func (r *Result) add(obj ref.Object, text string) {
 	}
 }
 
-// Item notes an object for the resource list of a backup. It returns false when
-// the object was noted before; it counts once.
-func (r *Report) Item(gvk schema.GroupVersionKind, namespace, name string) bool {
-	return r.note(gvk, qualified(namespace, name))
+// Item notes an object for the resource list of a backup. Each must be noted
+// once: a backup of very many objects has no room to remember them twice.
+func (r *Report) Item(gvk schema.GroupVersionKind, namespace, name string) {
+	r.note(gvk, qualified(namespace, name))
 }
 
 // RestoredItem notes an object for the resource list of a restore; action is
-// created, updated, failed or skipped.
+// created, updated, failed or skipped. Noted again, it counts once.
 func (r *Report) RestoredItem(gvk schema.GroupVersionKind, namespace, name, action string) {
 	r.note(gvk, qualified(namespace, name)+"("+action+")")
 }
 
-func (r *Report) note(gvk schema.GroupVersionKind, entry string) bool {
+func (r *Report) note(gvk schema.GroupVersionKind, entry string) {
 	apiVersion, kind := gvk.ToAPIVersionAndKind()
 	key := apiVersion + "/" + kind
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.once != nil {
+		if r.once[key+"/"+entry] {
+			return
+		}
+		r.once[key+"/"+entry] = true
+	}
 	if r.items[key] == nil {
-		r.items[key] = map[string]bool{}
+		r.items[key] = &names{}
 	}
-	if r.items[key][entry] {
-		return false
-	}
-	r.items[key][entry] = true
+	r.items[key].add(entry)
 	r.itemCount++
-	return true
 }
 
 func qualified(namespace, name string) string {
@@ -184,12 +194,36 @@ func (r *Report) ResourceList() map[string][]string {
 	defer r.mu.Unlock()
 	list := make(map[string][]string, len(r.items))
 	for key, names := range r.items {
-		for name := range names {
-			list[key] = append(list[key], name)
-		}
-		slices.Sort(list[key])
+		list[key] = names.sorted()
 	}
 	return list
+}
+
+// WriteResourceList writes what ResourceList returns, as JSON and kind after
+// kind, which takes less memory.
+func (r *Report) WriteResourceList(w io.Writer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	separator := "{"
+	for _, key := range slices.Sorted(maps.Keys(r.items)) {
+		encodedKey, err := json.Marshal(key)
+		if err != nil {
+			return fmt.Errorf("encode resource list: %w", err)
+		}
+		encoded, err := json.Marshal(r.items[key].sorted())
+		if err != nil {
+			return fmt.Errorf("encode resource list: %w", err)
+		}
+		if _, err := fmt.Fprintf(w, "%s%s:%s", separator, encodedKey, encoded); err != nil {
+			return err
+		}
+		separator = ","
+	}
+	if len(r.items) > 0 {
+		separator = ""
+	}
+	_, err := io.WriteString(w, separator+"}\n")
+	return err
 }
 
 // TopCauses returns the n most frequent error texts, the most frequent first,

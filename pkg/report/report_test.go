@@ -1,6 +1,8 @@
 package report_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -41,11 +43,11 @@ func TestEntriesGoWhereTheyBelong(t *testing.T) {
 	}
 }
 
-func TestResourceListIsSortedAndDistinct(t *testing.T) {
+func TestResourceListIsSorted(t *testing.T) {
 	t.Parallel()
 	r := report.New()
 	deployment := schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
-	for _, name := range []string{"web", "api", "web"} {
+	for _, name := range []string{"web", "api"} {
 		r.Item(deployment, "shop", name)
 	}
 	r.Item(schema.GroupVersionKind{Version: "v1", Kind: "Node"}, "", "n1")
@@ -55,6 +57,27 @@ func TestResourceListIsSortedAndDistinct(t *testing.T) {
 	}
 	if r.Items() != 3 {
 		t.Errorf("items = %d, want 3", r.Items())
+	}
+	for name, report := range map[string]*report.Report{"filled": r, "empty": report.New()} {
+		var written bytes.Buffer
+		var got map[string][]string
+		if err := errors.Join(report.WriteResourceList(&written), json.Unmarshal(written.Bytes(), &got)); err != nil {
+			t.Fatalf("%s: %v in %s", name, err, written.String())
+		}
+		if diff := cmp.Diff(report.ResourceList(), got); diff != "" {
+			t.Errorf("%s: written list (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestRestoredItemsAreDistinct(t *testing.T) {
+	t.Parallel()
+	r := report.NewRestore()
+	for range 2 {
+		r.RestoredItem(schema.GroupVersionKind{Version: "v1", Kind: "Node"}, "", "n1", "created")
+	}
+	if diff := cmp.Diff(map[string][]string{"v1/Node": {"n1(created)"}}, r.ResourceList()); diff != "" || r.Items() != 1 {
+		t.Errorf("%d items (-want +got):\n%s", r.Items(), diff)
 	}
 }
 

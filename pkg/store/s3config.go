@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	defaultPartSizeMiB = 16
+	defaultPartSizeMiB = 5
 	// The limits that S3 sets: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 	minPartSizeMiB = 5
 	maxPartSizeMiB = 5 * 1024

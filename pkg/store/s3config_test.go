@@ -11,7 +11,7 @@ import (
 func TestParseS3Config(t *testing.T) {
 	t.Parallel()
 	defaults := func(change func(*s3Config)) s3Config {
-		c := s3Config{checksum: types.ChecksumAlgorithmCrc32, partSize: 16 << 20}
+		c := s3Config{checksum: types.ChecksumAlgorithmCrc32, partSize: 5 << 20}
 		change(&c)
 		return c
 	}

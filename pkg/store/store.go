@@ -37,10 +37,10 @@ type ObjectInfo struct {
 // that doesn't answer is reported as ErrUnavailable within 20 seconds.
 type Bucket interface {
 	// Put writes r until io.EOF as the object key, replacing what is there.
-	// It streams: it holds at most two parts (partSizeMiB each, 16 by
+	// It streams: it holds at most two parts (partSizeMiB each, 5 by
 	// default) and nothing at all on disk. The object appears whole or not at
 	// all: after an error, from r too, or when ctx ends, an upload that was
-	// begun is aborted. If r is an *io.PipeReader, Put closes it with its
+	// begun is aborted. If r has CloseWithError, as pipes do, Put calls it with its
 	// error, so that whoever writes into the pipe is not left waiting.
 	Put(ctx context.Context, key string, r io.Reader) error
 
