@@ -66,7 +66,7 @@ func (o *operation) plan(ctx context.Context) (*plan, error) {
 			o.report.Add(report.Error, ref.Object{}, fmt.Errorf("namespace %q doesn't exist", name))
 		}
 	}
-	p.kinds = p.allKinds(resources, o.HasFeature(featureAPIGroupVersions))
+	p.kinds = slices.Concat(p.allKinds(resources, o.HasFeature(featureAPIGroupVersions)), undiscovered(resources))
 	o.Log.Info("planned", "kinds", len(p.kinds), "namespaces", len(p.namespaces))
 	return p, nil
 }
@@ -205,6 +205,16 @@ func (p *plan) allKinds(resources *cluster.Resources, everyVersion bool) []*kind
 			cmp.Compare(a.GroupResource().String(), b.GroupResource().String()),
 		)
 	})
+	return kinds
+}
+
+// undiscovered stands in for the kinds of groups whose discovery failed.
+func undiscovered(resources *cluster.Resources) []*kind {
+	var kinds []*kind
+	for gv, err := range resources.Failed {
+		k := newKind(cluster.Resource{GroupVersionResource: gv.WithResource("*")}, false)
+		kinds = append(kinds, k.state(report.KindFailed, "discovery: "+err.Error()))
+	}
 	return kinds
 }
 

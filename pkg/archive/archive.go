@@ -17,8 +17,11 @@ import (
 // an archive and in a Backup's status.formatVersion.
 const FormatVersion = "1.1.0"
 
+// VersionPath is the name of the first entry, which holds FormatVersion and a
+// newline.
+const VersionPath = "metadata/version"
+
 const (
-	versionPath     = "metadata/version"
 	root            = "resources"
 	clusterFolder   = "cluster"
 	namespaceFolder = "namespaces"
@@ -46,10 +49,11 @@ type Item struct {
 // resourceName is a plural name with an optional group.
 var resourceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// parsePath reads the path of an entry as a Writer makes it. ok is false for a path that the
-// layout doesn't have; an error means that the path tries to be something that
-// no archive may hold.
-func parsePath(name string) (item Item, ok bool, err error) {
+// ParsePath reads the name of an entry: where the object is that it holds. The
+// Item has no body; Version is empty for the path without version. ok is false
+// for a name that the layout doesn't have; an error means that it tries to be
+// something that no archive may hold.
+func ParsePath(name string) (item Item, ok bool, err error) {
 	parts := strings.Split(name, "/")
 	for _, part := range parts {
 		if problems := content.IsPathSegmentName(part); part == "" || len(problems) > 0 || strings.ContainsAny(part, "\\\x00") {

@@ -67,7 +67,7 @@ func (r *Reader) NextVersioned() (Item, error) {
 		if err != nil {
 			return Item{}, fmt.Errorf("read archive: %w", err)
 		}
-		if header.Name == versionPath || header.Typeflag == tar.TypeDir {
+		if header.Name == VersionPath || header.Typeflag == tar.TypeDir {
 			continue
 		}
 		item, ok, err := parseHeader(header)
@@ -107,7 +107,7 @@ func parseHeader(header *tar.Header) (Item, bool, error) {
 	if header.Typeflag != tar.TypeReg {
 		return Item{}, false, fmt.Errorf("type %q is neither file nor folder", header.Typeflag)
 	}
-	item, ok, err := parsePath(header.Name)
+	item, ok, err := ParsePath(header.Name)
 	if err == nil && ok && header.Size > MaxObjectBytes {
 		err = fmt.Errorf("%d bytes are more than an object may have (%d)", header.Size, MaxObjectBytes)
 	}

@@ -33,7 +33,7 @@ type Writer struct {
 func NewWriter(w io.Writer, modTime time.Time) (*Writer, error) {
 	writer := &Writer{packer: startPacker(w), modTime: modTime.Truncate(time.Second)}
 	m := writer.packer.member()
-	if err := writer.entry(m, versionPath, []byte(FormatVersion+"\n")); err != nil {
+	if err := writer.entry(m, VersionPath, []byte(FormatVersion+"\n")); err != nil {
 		return nil, errors.Join(err, writer.packer.stop())
 	}
 	if err := writer.packer.add(m); err != nil {
