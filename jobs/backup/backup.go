@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 		return ended(backup), nil
 	}
 	o := &operation{
-		Config: cfg, backup: backup, report: report.New(), volumes: &volumes{want: backup.Spec.SnapshotVolumes, infos: []volumeInfo{}},
+		Config: cfg, backup: backup, report: report.New().LogTo(cfg.Log), volumes: &volumes{want: backup.Spec.SnapshotVolumes, infos: []volumeInfo{}},
 		record: record.Open(cfg.Dynamic, velerov1.SchemeGroupVersion.WithResource("backups"), "Backup", backup, cfg.Log),
 	}
 	return o.end(ctx, o.run(ctx))

@@ -40,7 +40,8 @@ type needs struct {
 	priorityClasses places
 	accounts        places
 	clusterRoles    places
-	// have holds the stored objects of the kinds that may be needed.
+	// have holds the objects of the kinds that may be needed that are dealt with:
+	// stored, or kept out for good.
 	have map[schema.GroupResource]places
 }
 
@@ -67,8 +68,8 @@ func (n *needs) kind(gr schema.GroupResource, namespace string) {
 	}
 }
 
-// stored notes an object of a kind that may be needed.
-func (n *needs) stored(gr schema.GroupResource, at place) {
+// settle notes that an object of a kind that may be needed is dealt with.
+func (n *needs) settle(gr schema.GroupResource, at place) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if have := n.have[gr]; have != nil {
@@ -100,7 +101,7 @@ func (n *needs) volume(name string) {
 	n.volumes[place{name: name}] = true
 }
 
-// missing returns the wanted objects of a kind that aren't stored.
+// missing returns the wanted objects of a kind that aren't dealt with.
 func (n *needs) missing(gr schema.GroupResource, wanted places) places {
 	missing := places{}
 	for at := range wanted {

@@ -267,7 +267,7 @@ func TestWhatBelongsTogetherIsFoundWithoutAsking(t *testing.T) {
 		grouped:  map[place][]place{at("g"): {at("logs"), at("archive")}},
 	}
 	n := newNeeds()
-	n.stored(claimResource, at("data"))
+	n.settle(claimResource, at("data"))
 	pods, claims := index.closure(n)
 	if diff := cmp.Diff(places{at("web-1"): true, at("web-2"): true}, pods); diff != "" {
 		t.Errorf("pods (-want +got):\n%s", diff)

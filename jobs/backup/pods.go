@@ -151,7 +151,6 @@ func (p hookedPod) belongsWith(other hookedPod) bool {
 // runs the post hooks of those whose pre hooks let them be stored. The post
 // hooks run whatever happens.
 func (t *podTaker) store(ctx context.Context, block []hookedPod) (err error) {
-	c := t.collector
 	var quiet []hookedPod
 	defer func() {
 		for _, p := range quiet {
@@ -159,15 +158,15 @@ func (t *podTaker) store(ctx context.Context, block []hookedPod) (err error) {
 		}
 	}()
 	for _, p := range block {
-		blocked, err := t.hook(ctx, p, "pre", p.plan.Pre)
+		blocked, err := t.hook(ctx, p, hooks.Pre, p.plan.Pre)
+		if err == nil && blocked {
+			t.keepOut(ctx, p, reasonHook)
+			continue
+		}
+		quiet = append(quiet, p) // also when it was interrupted: it may be half quiet
 		if err != nil {
 			return err
 		}
-		if blocked {
-			c.skip(ctx, t.kind, place{p.pod.Namespace, p.pod.Name}, reasonHook)
-			continue
-		}
-		quiet = append(quiet, p)
 	}
 	for _, p := range quiet {
 		if err := t.storeOne(ctx, p); err != nil {
@@ -194,11 +193,18 @@ func (t *podTaker) storeOne(ctx context.Context, p hookedPod) error {
 	case err != nil:
 		return err
 	case !found:
-		c.skip(ctx, t.kind, at, reasonGone)
+		t.keepOut(ctx, p, reasonGone)
 	case !taken:
-		c.skip(ctx, t.kind, at, reasonBroken)
+		t.keepOut(ctx, p, reasonBroken)
 	}
 	return nil
+}
+
+// keepOut counts a pod as not stored, also if another object needs it.
+func (t *podTaker) keepOut(ctx context.Context, p hookedPod, reason string) {
+	at := place{p.pod.Namespace, p.pod.Name}
+	t.collector.needs.settle(podResource, at)
+	t.collector.skip(ctx, t.kind, at, reason)
 }
 
 func (t *podTaker) post(ctx context.Context, p hookedPod) error {
@@ -207,7 +213,7 @@ func (t *podTaker) post(ctx context.Context, p hookedPod) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookTime(p.plan.Post)+postHookTime)
 	defer cancel()
-	_, err := t.hook(ctx, p, "post", p.plan.Post)
+	_, err := t.hook(ctx, p, hooks.Post, p.plan.Post)
 	return err
 }
 

@@ -130,7 +130,7 @@ func (e *unreadableError) Unwrap() error { return e.err }
 // store.
 func (c *collector) inspect(ctx context.Context, k *kind, obj cluster.Object, body []byte) ([]byte, error) {
 	gr := k.GroupResource()
-	c.needs.stored(gr, placeOf(obj))
+	c.needs.settle(gr, placeOf(obj))
 	switch gr {
 	case podResource:
 		return body, c.inspectPod(k, obj)

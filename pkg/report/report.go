@@ -5,9 +5,11 @@ package report
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -56,6 +58,14 @@ type Report struct {
 	once      map[string]bool // entries of items; nil when the caller counts each once
 	causes    map[string]int
 	text      func(Level, ref.Object, error) string
+	log       *slog.Logger
+}
+
+// LogTo also writes every entry into a log, where people look for it, and
+// returns r. It comes before the first entry.
+func (r *Report) LogTo(log *slog.Logger) *Report {
+	r.log = log
+	return r
 }
 
 // New returns an empty report of a backup.
@@ -87,6 +97,27 @@ func (r *Report) Add(level Level, obj ref.Object, err error) {
 		r.warnings++
 	}
 	result.add(obj, r.text(level, obj, err))
+	if r.log != nil {
+		r.log.LogAttrs(context.Background(), level.slog(), err.Error(), attributes(obj)...)
+	}
+}
+
+func (l Level) slog() slog.Level {
+	if l == Error {
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}
+
+// attributes name the object that an entry is about.
+func attributes(obj ref.Object) []slog.Attr {
+	if obj.IsZero() {
+		return nil
+	}
+	return []slog.Attr{
+		slog.String("resource", obj.Resource.GroupResource().String()),
+		slog.String("namespace", obj.Namespace), slog.String("name", obj.Name),
+	}
 }
 
 // backupText has the shape that Velero gives to entries of a backup, which is
