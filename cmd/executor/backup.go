@@ -27,6 +27,7 @@ func newBackupCommand(opts *run.Options) *cobra.Command {
 				return err
 			}
 			defer cancel()
+			run.KeepMemoryLow(ctx)
 			summary, err := backup.Run(ctx, backup.Config{Env: env, Name: name, Schedule: schedule})
 			return run.End(env.Log, report.Ended(summary, err))
 		},

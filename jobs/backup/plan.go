@@ -164,15 +164,16 @@ var cohabitants = [][2]string{
 	{"networkpolicies.networking.k8s.io", "networkpolicies.extensions"},
 }
 
-// storedAs returns the selected kind that shows the same objects and is stored
-// instead; empty when there is none.
-func (p *plan) storedAs(gr schema.GroupResource, resources *cluster.Resources) string {
+// twin returns the kind that shows the same objects and decides about them: it
+// is selected, or the user excluded it. Empty when there is none.
+func (p *plan) twin(gr schema.GroupResource, resources *cluster.Resources) string {
 	for _, pair := range cohabitants {
 		if pair[1] != gr.String() {
 			continue
 		}
 		first := schema.ParseGroupResource(pair[0])
-		if res, served := resources.Lookup(first); served && p.selectsKind(first, res.Namespaced) {
+		res, served := resources.Lookup(first)
+		if served && (p.selectsKind(first, res.Namespaced) || p.filter.ExcludedNamespaced(first)) {
 			return pair[0]
 		}
 	}
@@ -194,7 +195,7 @@ func (p *plan) allKinds(resources *cluster.Resources, everyVersion bool) []*kind
 		}
 		for i, version := range versions {
 			k := newKind(version, i == 0)
-			p.choose(k, p.storedAs(res.GroupResource(), resources))
+			p.choose(k, p.twin(res.GroupResource(), resources))
 			kinds = append(kinds, k)
 		}
 	}
@@ -219,13 +220,13 @@ func undiscovered(resources *cluster.Resources) []*kind {
 }
 
 // choose decides whether a kind is listed, and says why not.
-func (p *plan) choose(k *kind, storedAs string) {
+func (p *plan) choose(k *kind, twin string) {
 	gr := k.GroupResource()
 	switch name := gr.String(); {
 	case !k.Can("list", "create", "get", "delete"):
 		k.state(report.KindNotListable, "it has no objects that could be listed, created, read and deleted")
-	case storedAs != "":
-		k.state(report.KindNotListable, "the same objects are stored as "+storedAs)
+	case twin != "":
+		k.state(report.KindNotListable, "shows the same objects as "+twin)
 	case name == volumeSnapshots, name == volumeSnapshotContents:
 		k.state(report.KindExcluded, "only the snapshots of this backup itself belong to it")
 	case !p.selectsKind(gr, k.Namespaced):

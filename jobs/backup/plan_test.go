@@ -276,3 +276,27 @@ func TestWhatBelongsTogetherIsFoundWithoutAsking(t *testing.T) {
 		t.Errorf("claims (-want +got):\n%s", diff)
 	}
 }
+
+func TestTwinsAreStoredOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		spec filter.Spec
+		want []string
+	}{
+		{"everything", filter.Spec{}, []string{"events"}},
+		{"excluded under one name", filter.Spec{ExcludedResources: []string{"events"}}, nil},
+		{"only the other is asked for", filter.Spec{IncludedResources: []string{"events.events.k8s.io"}}, []string{"events.events.k8s.io"}},
+		{"newer family", filter.Spec{ExcludedNamespaceScopedResources: []string{"events"}}, nil},
+	} {
+		var got []string
+		for _, k := range newPlan(t, c.spec, "events", "events.events.k8s.io").kinds {
+			if k.wanted {
+				got = append(got, k.coverage.Resource)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}

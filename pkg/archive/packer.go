@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ const (
 type packed struct {
 	meta  Member
 	plain bytes.Buffer
+	tar   *tar.Writer // into plain; never closed, so it can go on in the next member
 	gz    bytes.Buffer
 	done  chan error // told once, when gz is complete
 }
@@ -66,6 +68,7 @@ func (p *packer) member() *packed {
 	default:
 		m := &packed{done: make(chan error, 1)}
 		m.plain.Grow(memberSize + memberSize/8)
+		m.tar = tar.NewWriter(&m.plain)
 		return m
 	}
 }

@@ -64,14 +64,13 @@ func (w *Writer) Kind(resource schema.GroupResource, version string, preferred b
 // the folders above a file with the file's own mode.
 func (w *Writer) entry(m *packed, name string, body []byte) error {
 	header := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(body)), ModTime: w.modTime}
-	t := tar.NewWriter(&m.plain)
-	if err := t.WriteHeader(header); err != nil {
+	if err := m.tar.WriteHeader(header); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if _, err := t.Write(body); err != nil {
+	if _, err := m.tar.Write(body); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return t.Flush()
+	return m.tar.Flush()
 }
 
 // endOfTar is what ends a tar: two empty blocks.

@@ -244,6 +244,15 @@ func (f *Filter) Excluded(resource schema.GroupResource) bool {
 	return want != nil && !*want || f.resources.excludes(resource.String())
 }
 
+// ExcludedNamespaced reports whether a namespaced kind is left out by an explicit
+// word of the user.
+func (f *Filter) ExcludedNamespaced(resource schema.GroupResource) bool {
+	if !f.older {
+		return f.namespaced.excludes(resource.String())
+	}
+	return f.resources.excludes(resource.String())
+}
+
 // Labels reports whether an object with these labels is selected.
 func (f *Filter) Labels(set map[string]string) bool {
 	if len(f.selectors) == 0 {
