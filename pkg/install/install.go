@@ -33,6 +33,9 @@ type Options struct {
 	// ServiceAccountAnnotations are given to both service accounts; this is how
 	// clouds bind an identity to them.
 	ServiceAccountAnnotations map[string]string
+	// Features are the feature flags that every Job gets, such as
+	// EnableAPIGroupVersions.
+	Features []string
 	// Credentials is the content of the credentials file; nil makes no Secret.
 	Credentials []byte
 	// Location is the default BackupStorageLocation; nil makes none.

@@ -187,6 +187,7 @@ func testSchedules(t *testing.T, e *env) {
 		o.Image = "registry.example.com/executor:v3"
 		o.Resources.Limits = corev1.ResourceList{}
 		o.PodAnnotations = map[string]string{"example.com/team": "storage"}
+		o.Features = []string{"EnableCSI"}
 	})
 	if got := changed(e.apply(t, newer)); !slices.Contains(got, "cronjob.batch/schedule-nightly configured") {
 		t.Errorf("got %q", got)
@@ -201,9 +202,30 @@ func testSchedules(t *testing.T, e *env) {
 		pod.Annotations["example.com/team"] != "storage" || !slices.Equal(executor.Args, []string{"backup", "--schedule", "nightly"}) {
 		t.Errorf("the CronJob's pod is now %+v", pod)
 	}
+	if got := featuresOf(executor); got != "EnableCSI" || len(executor.Env) < 2 {
+		t.Errorf("with features the CronJob's variables are %+v", executor.Env)
+	}
 	if got := changed(e.apply(t, newer)); len(got) > 0 {
 		t.Errorf("the next time: %q", got)
 	}
+	newer.Features = nil
+	e.apply(t, newer)
+	if after, err = e.kube.BatchV1().CronJobs("velero").Get(t.Context(), cron.Name, metav1.GetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	executor = after.Spec.JobTemplate.Spec.Template.Spec.Containers[0]
+	if featuresOf(executor) != "" || len(executor.Env) == 0 {
+		t.Errorf("without features the CronJob's variables are %+v", executor.Env)
+	}
+}
+
+func featuresOf(executor corev1.Container) string {
+	for _, variable := range executor.Env {
+		if variable.Name == "VELERO_FEATURES" {
+			return variable.Value
+		}
+	}
+	return ""
 }
 
 // testKinds writes status in a create, reads it back, and finds no status subresource.

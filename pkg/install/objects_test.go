@@ -54,6 +54,7 @@ func elsewhere(o *install.Options) {
 	o.PodLabels = map[string]string{"azure.workload.identity/use": "true", "component": "other"}
 	o.ServiceAccountAnnotations = map[string]string{"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/velero"}
 	o.Resources = corev1.ResourceRequirements{}
+	o.Features = []string{"EnableCSI", "EnableAPIGroupVersions"}
 }
 
 func TestObjects(t *testing.T) {

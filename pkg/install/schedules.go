@@ -19,7 +19,7 @@ import (
 )
 
 // refreshSchedules gives the CronJobs of Schedules, which hold a copy of the settings
-// from the day when they were made, today's image and resources.
+// from the day when they were made, today's image, resources and feature flags.
 func (a applier) refreshSchedules(ctx context.Context, kube kubernetes.Interface, o Options) error {
 	crons, err := kube.BatchV1().CronJobs(o.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: labels.Set{velerov1.OperationLabel: velerov1.OperationSchedule}.String(),
@@ -55,6 +55,7 @@ func schedulePatch(o Options) ([]byte, error) {
 		"name":      launch.ContainerName,
 		"image":     o.Image,
 		"resources": map[string]any{"$patch": "replace", "requests": o.Resources.Requests, "limits": o.Resources.Limits},
+		"env":       featuresPatch(o.Features),
 	}
 	if o.ImagePullPolicy != "" {
 		container["imagePullPolicy"] = corev1.PullPolicy(o.ImagePullPolicy)
@@ -64,6 +65,14 @@ func schedulePatch(o Options) ([]byte, error) {
 		"spec":     map[string]any{"containers": []any{container}},
 	}
 	return json.Marshal(nest(pod, "spec", "jobTemplate", "spec", "template"))
+}
+
+// featuresPatch leaves the other variables as they are.
+func featuresPatch(names []string) any {
+	if len(names) == 0 {
+		return []any{map[string]any{"$patch": "delete", "name": featuresVariable}}
+	}
+	return features(names)
 }
 
 // nest wraps value in objects, one for each key, the first outermost.

@@ -2,6 +2,7 @@ package install
 
 import (
 	"maps"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -55,6 +56,7 @@ func executor(o Options) corev1.Container {
 		Name:            launch.ContainerName,
 		Image:           o.Image,
 		ImagePullPolicy: o.ImagePullPolicy,
+		Env:             features(o.Features),
 		Resources:       o.Resources,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false),
@@ -65,6 +67,17 @@ func executor(o Options) corev1.Container {
 		},
 		VolumeMounts: []corev1.VolumeMount{{Name: credentialsVolume, MountPath: launch.CredentialsDir, ReadOnly: true}},
 	}
+}
+
+// featuresVariable is where an executor looks for its feature flags, separated by
+// commas.
+const featuresVariable = "VELERO_FEATURES"
+
+func features(names []string) []corev1.EnvVar {
+	if len(names) == 0 {
+		return nil
+	}
+	return []corev1.EnvVar{{Name: featuresVariable, Value: strings.Join(names, ",")}}
 }
 
 // credentialsSource is optional: an installation may do without credentials, and get
