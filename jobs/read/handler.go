@@ -80,6 +80,8 @@ func (h *handler) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, http.StatusMethodNotAllowed, fmt.Errorf("method %s isn't served here", r.Method))
 	case r.URL.Path == "/":
 		h.list(w, r, r.URL.Query().Get("prefix"))
+	case strings.HasPrefix(r.URL.Path, verifyPath):
+		h.verify(w, r, strings.TrimPrefix(r.URL.Path, verifyPath))
 	default:
 		h.object(w, r, strings.TrimPrefix(r.URL.Path, "/"))
 	}
@@ -222,6 +224,9 @@ func (w patientWriter) wait() error {
 	}
 	return nil
 }
+
+// Unwrap lets an http.ResponseController flush.
+func (w patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write gives up after the patience of w.
 func (w patientWriter) Write(p []byte) (int, error) {

@@ -1,12 +1,15 @@
 // Package read is the Job that lends the plugin a hand into a bucket: a small
 // HTTP server in a pod, reached by port-forward, which serves the keys below the
 // prefixes it was given to whoever knows the one-time token, and ends by itself.
-// It needs no API token, writes nothing, and knows nothing of backups: which keys
-// to read and how to decode them is the plugin's business.
+// It needs no API token and writes nothing. Which keys to read and how to decode
+// them is the plugin's business; only whether a backup is sound is found out here,
+// so that not all of it goes to the client.
 //
-//	GET, HEAD /KEY     the object; one Range is served, If-Range is honoured
-//	GET /?prefix=P     the keys below P, a JSON array of strings
-//	POST /done         ends the server
+//	GET, HEAD /KEY      the object; one Range is served, If-Range is honoured
+//	GET /?prefix=P      the keys below P, a JSON array of strings
+//	GET /verify/BACKUP  what pkg/verify tells, one JSON verify.Event per line; the last
+//	                    has a summary or an error, else the answer is torn
+//	POST /done          ends the server
 package read
 
 import (

@@ -54,8 +54,13 @@ func (s *session) secretKey(ctx context.Context, ref *corev1.SecretKeySelector) 
 	return secret.Data[ref.Key], nil
 }
 
+// getter reads whole objects; reader.ErrNotExist for one that isn't there.
+type getter interface {
+	Get(ctx context.Context, key string) (io.ReadCloser, error)
+}
+
 // copyGzip writes the plain content of a gzipped object.
-func copyGzip(ctx context.Context, r *reader.Reader, key string, w io.Writer) (err error) {
+func copyGzip(ctx context.Context, r getter, key string, w io.Writer) (err error) {
 	body, err := r.Get(ctx, key)
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func copyGzip(ctx context.Context, r *reader.Reader, key string, w io.Writer) (e
 const maxDetails = 256 << 20
 
 // readGzipJSON decodes a gzipped JSON object.
-func readGzipJSON[T any](ctx context.Context, r *reader.Reader, key string) (value *T, err error) {
+func readGzipJSON[T any](ctx context.Context, r getter, key string) (value *T, err error) {
 	body, err := r.Get(ctx, key)
 	if err != nil {
 		return nil, err

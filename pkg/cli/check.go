@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -34,6 +36,21 @@ func checkLabels(labels map[string]string) error {
 	return nil
 }
 
+func checkAnnotations(annotations map[string]string) error {
+	if problems := validation.ValidateAnnotations(annotations, field.NewPath("--annotations")); len(problems) > 0 {
+		return fmt.Errorf("%w", problems.ToAggregate())
+	}
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if strings.HasPrefix(key, ownAnnotations) {
+			return fmt.Errorf("--annotations: %q is kept for this program; hint: flags set what lies below %s", key, ownAnnotations)
+		}
+	}
+	return nil
+}
+
+// ownAnnotations begins the keys whose values this program relies on.
+const ownAnnotations = "kubectl-velero.io/"
+
 // flagNames says how the fields of a filter are typed.
 var flagNames = strings.NewReplacer(
 	"includedNamespaces", "--include-namespaces",
@@ -41,7 +58,13 @@ var flagNames = strings.NewReplacer(
 	"includedResources", "--include-resources",
 	"excludedResources", "--exclude-resources",
 	"includeClusterResources", "--include-cluster-resources",
+	"includedClusterScopedResources", "--include-cluster-scoped-resources",
+	"excludedClusterScopedResources", "--exclude-cluster-scoped-resources",
+	"includedNamespaceScopedResources", "--include-namespace-scoped-resources",
+	"excludedNamespaceScopedResources", "--exclude-namespace-scoped-resources",
+	"orLabelSelectors", "--or-selector",
 	"labelSelector", "--selector",
+	"resourcePolicy: ", "--resource-policies-configmap: ",
 )
 
 // checkFilter refuses a selection that contradicts itself.

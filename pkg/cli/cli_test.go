@@ -82,13 +82,7 @@ func TestNamespace(t *testing.T) {
 			t.Setenv("HOME", home)
 			t.Setenv("VELERO_NAMESPACE", c.env)
 			if c.config != "" {
-				dir := filepath.Join(home, ".config", "velero")
-				if err := os.MkdirAll(dir, 0o700); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(c.config), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				writeClientConfig(t, home, c.config)
 			}
 			f, _, _ := testFactory()
 			f.namespace = c.flag

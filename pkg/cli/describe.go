@@ -12,7 +12,6 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/describe"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/reader"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
-	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
 // describeFlags choose what is described and how much of it.
@@ -42,7 +41,7 @@ func newDescribe(f *Factory, n noun, use, example string, list candidates, run f
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&o.selector, "selector", "l", "", "Describe only what matches this label selector.")
-	fs.BoolVar(&o.details, "details", false, "Also list every object; this reads from the bucket, through a Job.")
+	fs.BoolVar(&o.details, "details", false, "Also list every object and what became of each kind; this reads from the bucket, through a Job.")
 	fs.DurationVar(&o.timeout, "timeout", time.Minute, "How long reading from the bucket may take.")
 	addBucketFlags(fs)
 	f.completeArgs(cmd, list)
@@ -65,50 +64,58 @@ func standing(state launch.State, v launch.Verdict) describe.Standing {
 	return out
 }
 
-// details is what a description takes from the bucket.
-type details struct {
-	location, name, prefix string
-	resultsKey, listKey    string
-	// results and list say which of them are wanted.
-	results, list bool
+// folder is where in a bucket the objects of one backup or restore are.
+type folder struct{ location, name, prefix string }
+
+// wanted is an object in the bucket that goes into a description.
+type wanted struct {
+	read func(context.Context, getter) error
+	// tell notes why it couldn't be read.
+	tell func(error)
 }
 
-// fetch reads them. What can't be read becomes part of the description.
-func (s *session) fetch(ctx context.Context, d details, timeout time.Duration) (describe.Fetched[report.Results], describe.Fetched[map[string][]string]) {
-	var results describe.Fetched[report.Results]
-	var list describe.Fetched[map[string][]string]
-	if !d.results && !d.list {
-		return results, list
+// into reads the gzipped JSON object below key into to. One that isn't there is
+// told as missing: backups of early versions don't have all, and Velero's own
+// don't have ours.
+func into[T any](to *describe.Fetched[T], key string) wanted {
+	return wanted{
+		read: func(ctx context.Context, r getter) (err error) {
+			to.Value, err = readGzipJSON[T](ctx, r, key)
+			return err
+		},
+		tell: func(err error) {
+			if to.Missing = errors.Is(err, reader.ErrNotExist); !to.Missing {
+				to.Err = err
+			}
+		},
+	}
+}
+
+// fetch reads what a description wants. What can't be read becomes part of the
+// description.
+func (s *session) fetch(ctx context.Context, from folder, timeout time.Duration, all []wanted) {
+	if len(all) == 0 {
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := s.openBucket(ctx, d.location, d.name, d.prefix)
+	r, err := s.openBucket(ctx, from.location, from.name, from.prefix)
 	if err != nil {
-		if d.results {
-			results.Err = err
+		for _, w := range all {
+			w.tell(err)
 		}
-		if d.list {
-			list.Err = err
-		}
-		return results, list
+		return
 	}
 	defer s.closeBucket(ctx, r)
-	if d.results {
-		results.Value, results.Err = optional[report.Results](ctx, r, d.resultsKey)
-	}
-	if d.list {
-		list.Value, list.Err = optional[map[string][]string](ctx, r, d.listKey)
-	}
-	return results, list
+	readAll(ctx, r, all)
 }
 
-// optional reads a side file; backups of early versions don't have all.
-func optional[T any](ctx context.Context, r *reader.Reader, key string) (*T, error) {
-	value, err := readGzipJSON[T](ctx, r, key)
-	if errors.Is(err, reader.ErrNotExist) {
-		return nil, nil
+func readAll(ctx context.Context, r getter, all []wanted) {
+	for _, w := range all {
+		if err := w.read(ctx, r); err != nil {
+			w.tell(err)
+		}
 	}
-	return value, err
 }
 
 func (s *session) closeBucket(ctx context.Context, r *reader.Reader) {

@@ -41,6 +41,9 @@ func ExitCode(err error) int {
 	if err == nil {
 		return exitCompleted
 	}
+	if coded := (*codedError)(nil); errors.As(err, &coded) {
+		return coded.code
+	}
 	if ended := (*outcomeError)(nil); errors.As(err, &ended) {
 		switch ended.outcome {
 		case report.Completed:
@@ -59,9 +62,9 @@ func ExitCode(err error) int {
 }
 
 // PrintError writes err for a person: what went wrong, and each hint on a line
-// of its own. It writes nothing for nil.
+// of its own. It writes nothing for nil, and for an exit code that is no error.
 func PrintError(w io.Writer, err error) {
-	if err == nil {
+	if coded := (*codedError)(nil); err == nil || errors.As(err, &coded) && coded.err == nil {
 		return
 	}
 	fmt.Fprintln(w, asText("error: "+err.Error()))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/client"
+	"github.com/kubectl-velero/kubectl-velero/pkg/version"
 )
 
 // Factory gives commands what the global flags stand for: the namespace that
@@ -111,7 +111,7 @@ func (f *Factory) RESTConfig() (*rest.Config, error) {
 	}
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
-	cfg.UserAgent = fmt.Sprintf("kubectl-velero/%s (%s/%s)", buildVersion().version, runtime.GOOS, runtime.GOARCH)
+	cfg.UserAgent = version.UserAgent()
 	cfg.WarningHandler = rest.NewWarningWriter(f.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	return cfg, nil
 }

@@ -23,6 +23,9 @@ const installExamples = `  # AWS, with credentials in a file
   %[1]s install --provider aws --bucket backups --secret-file ./credentials --cacert ./ca.crt \
     --backup-location-config region=us-east-1,s3ForcePathStyle=true,s3Url=https://s3.example.com
 
+  # Back up every served version of each kind, not only the preferred one
+  %[1]s install --provider aws --bucket backups --secret-file ./credentials --features=EnableAPIGroupVersions
+
   # Print what would be created
   %[1]s install --provider aws --bucket backups --no-secret --dry-run -o yaml`
 
@@ -41,6 +44,7 @@ type installFlags struct {
 	cpuLimit, memLimit        string
 	podAnnotations, podLabels flag.Map
 	serviceAccountAnnotations flag.Map
+	features                  flag.List
 	crdsOnly                  bool
 	dryRun                    dryRun
 	output                    string
@@ -61,6 +65,9 @@ func newInstallCommand(f *Factory) *cobra.Command {
 		Example: f.examples(installExamples),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("features") {
+				flags.features = f.configuredFeatures()
+			}
 			options, err := flags.toOptions(f)
 			if err != nil {
 				return err
@@ -90,6 +97,7 @@ func (fl *installFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&fl.podAnnotations, "pod-annotations", "Annotations of Jobs' pods.")
 	flags.Var(&fl.podLabels, "pod-labels", "Labels of Jobs' pods.")
 	flags.Var(&fl.serviceAccountAnnotations, "sa-annotations", "Annotations of the service accounts velero and velero-restore.")
+	flags.Var(&fl.features, "features", "Feature flags of the Jobs, separated by commas, such as EnableAPIGroupVersions. Default: the client config file's.")
 	flags.BoolVar(&fl.crdsOnly, "crds-only", false, "Only create the kinds of velero.io, or bring them up to date.")
 	fl.dryRun.add(flags)
 	flags.StringVarP(&fl.output, "output", "o", "", "Print the objects, credentials included: yaml or json.")

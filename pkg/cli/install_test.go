@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
 )
@@ -62,6 +63,7 @@ func TestInstallRefuses(t *testing.T) {
 		"pull policy":       {append(good, "--image-pull-policy", "always"), `--image-pull-policy "always" is not known; hint: use Always, IfNotPresent or Never`},
 		"no quantity":       {append(good, "--velero-pod-mem-limit", "lots"), `--velero-pod-mem-limit "lots" is no quantity; hint: write 500m, 128Mi, or 0 for none`},
 		"above the limit":   {append(good, "--velero-pod-cpu-request", "2"), "--velero-pod-cpu-request 2 is above --velero-pod-cpu-limit 1; hint: raise the limit, or set it to 0 for none"},
+		"feature":           {append(good, "--features", "EnableCSI EnableAPIGroupVersions"), `--features: "EnableCSI EnableAPIGroupVersions" is no feature flag; hint: there are EnableAPIGroupVersions and EnableCSI`},
 		"output":            {append(good, "-o", "table"), `--output "table" is not known; hint: use yaml or json`},
 		"label":             {append(good, "--pod-labels", "a=b c"), "--pod-labels a=b c: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
 	} {
@@ -113,6 +115,80 @@ func TestInstallDryRun(t *testing.T) {
 	if err != nil || strings.Count(out, "\n") != 13 {
 		t.Errorf("the kinds alone: %v\n%s", err, out)
 	}
+}
+
+// TestInstallFeatures is not parallel: it sets the environment.
+func TestInstallFeatures(t *testing.T) {
+	args := []string{"--provider", "aws", "--bucket", "backups", "--no-secret", "--image", "executor:v1", "--dry-run", "-o", "yaml"}
+	const unknown = "warning: --features: \"EnableMagic\" is not known and has no effect\nhint: there are EnableAPIGroupVersions and EnableCSI\n"
+	for name, test := range map[string]struct {
+		config  string
+		args    []string
+		want    string
+		warning string
+	}{
+		"none":               {},
+		"flag":               {args: []string{"--features=EnableCSI,EnableAPIGroupVersions"}, want: "EnableCSI,EnableAPIGroupVersions"},
+		"config":             {config: `{"features":"EnableCSI"}`, want: "EnableCSI"},
+		"the flag beats it":  {config: `{"features":"EnableCSI"}`, args: []string{"--features", "EnableAPIGroupVersions"}, want: "EnableAPIGroupVersions"},
+		"an empty flag, too": {config: `{"features":"EnableCSI"}`, args: []string{"--features="}},
+		"wrong type":         {config: `{"features":["EnableCSI"]}`},
+		"unknown":            {args: []string{"--features=EnableMagic"}, want: "EnableMagic", warning: unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			t.Setenv("HOME", home)
+			if test.config != "" {
+				writeClientConfig(t, home, test.config)
+			}
+			out, errOut, err := runInstall(t, append(args, test.args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := featuresIn(t, out); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if !strings.HasPrefix(errOut, test.warning+"note: ") {
+				t.Errorf("warned\n%s", errOut)
+			}
+		})
+	}
+}
+
+func writeClientConfig(t *testing.T, home, content string) {
+	t.Helper()
+	dir := filepath.Join(home, ".config", "velero")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// featuresIn is what the PodTemplate among the objects gives to Jobs.
+func featuresIn(t *testing.T, objects string) string {
+	t.Helper()
+	var list struct {
+		Items []struct {
+			Kind     string
+			Template corev1.PodTemplateSpec
+		}
+	}
+	if err := yaml.Unmarshal([]byte(objects), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range list.Items {
+		if item.Kind != "PodTemplate" {
+			continue
+		}
+		for _, env := range item.Template.Spec.Containers[0].Env {
+			if env.Name == "VELERO_FEATURES" {
+				return env.Value
+			}
+		}
+	}
+	return ""
 }
 
 func TestIsRelease(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/flag"
 	"github.com/kubectl-velero/kubectl-velero/pkg/install"
+	"github.com/kubectl-velero/kubectl-velero/pkg/version"
 )
 
 const (
@@ -34,11 +35,11 @@ var providers = []string{"aws", "velero.io/aws"}
 // defaultImage is the executor of this program's version; empty when that isn't a
 // release, since there is no image then.
 func defaultImage() string {
-	version := buildVersion().version
-	if !isRelease(version) {
+	release := version.Get().Version
+	if !isRelease(release) {
 		return ""
 	}
-	return imageRepository + ":" + version
+	return imageRepository + ":" + release
 }
 
 // isRelease tells vMAJOR.MINOR.PATCH, with or without a pre-release, from what the Go
@@ -62,7 +63,7 @@ func (fl *installFlags) toOptions(f *Factory) (*installOptions, error) {
 	o.objects.Namespace = f.Namespace()
 	for _, step := range []func(*install.Options) error{
 		func(o *install.Options) error { return install.CheckNamespace(o.Namespace) },
-		fl.readLocation, fl.readCredentials, fl.readImage, fl.readResources, fl.readMetadata,
+		fl.readLocation, fl.readCredentials, fl.readImage, fl.readResources, fl.readMetadata, fl.readFeatures(f),
 	} {
 		if err := step(&o.objects); err != nil {
 			return nil, err

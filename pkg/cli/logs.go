@@ -17,13 +17,19 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 )
 
+// storedLog is where in a bucket a log is.
+type storedLog struct {
+	folder
+	key string
+}
+
 // logFlags are those of the logs commands.
 type logFlags struct {
 	follow  bool
 	timeout time.Duration
 }
 
-func newLogs(f *Factory, n noun, use, example string, list candidates, stored func(context.Context, *session, string) (details, error)) *cobra.Command {
+func newLogs(f *Factory, n noun, use, example string, list candidates, stored func(context.Context, *session, string) (storedLog, error)) *cobra.Command {
 	o := &logFlags{}
 	cmd := &cobra.Command{
 		Use:     use + " NAME",
@@ -59,29 +65,31 @@ func newRestoreLogs(f *Factory, use string) *cobra.Command {
   %[1]s restore logs shop-20260102030405 | grep level=error`, completeRestores, storedRestoreLog)
 }
 
-func storedBackupLog(ctx context.Context, s *session, name string) (details, error) {
+func storedBackupLog(ctx context.Context, s *session, name string) (storedLog, error) {
 	backup, err := s.velero.Backups(s.namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return details{}, s.notFound(backupNoun, name, err)
+		return storedLog{}, s.notFound(backupNoun, name, err)
 	}
-	prefix := "backups/" + name + "/"
-	return details{location: backup.Spec.StorageLocation, name: name, prefix: prefix, listKey: prefix + name + "-logs.gz"}, nil
+	return storedLog{
+		folder: folder{location: backup.Spec.StorageLocation, name: name, prefix: backupFolder(name)},
+		key:    backupKey(name, "-logs.gz"),
+	}, nil
 }
 
-func storedRestoreLog(ctx context.Context, s *session, name string) (details, error) {
+func storedRestoreLog(ctx context.Context, s *session, name string) (storedLog, error) {
 	restore, err := s.velero.Restores(s.namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return details{}, s.notFound(restoreNoun, name, err)
+		return storedLog{}, s.notFound(restoreNoun, name, err)
 	}
 	location, err := s.locationOf(ctx, restore)
 	if err != nil {
-		return details{}, err
+		return storedLog{}, err
 	}
 	prefix := "restores/" + name + "/"
-	return details{location: location, name: name, prefix: prefix, listKey: prefix + "restore-" + name + "-logs.gz"}, nil
+	return storedLog{folder: folder{location: location, name: name, prefix: prefix}, key: prefix + "restore-" + name + "-logs.gz"}, nil
 }
 
-func (o *logFlags) run(ctx context.Context, s *session, n noun, name string, stored func(context.Context, *session, string) (details, error)) error {
+func (o *logFlags) run(ctx context.Context, s *session, n noun, name string, stored func(context.Context, *session, string) (storedLog, error)) error {
 	where, err := stored(ctx, s, name)
 	if err != nil {
 		return err
@@ -184,7 +192,7 @@ func copyLog(w io.Writer, stream io.Reader) (bool, error) {
 }
 
 // bucketLog prints the log that was stored beside the backup or restore.
-func (s *session) bucketLog(ctx context.Context, n noun, where details, timeout time.Duration) error {
+func (s *session) bucketLog(ctx context.Context, n noun, where storedLog, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	fmt.Fprintln(s.ErrOut, "The pod is gone; reading the log from the bucket ...")
@@ -193,7 +201,7 @@ func (s *session) bucketLog(ctx context.Context, n noun, where details, timeout 
 		return err
 	}
 	defer s.closeBucket(ctx, r)
-	err = copyGzip(ctx, r, where.listKey, s.Out)
+	err = copyGzip(ctx, r, where.key, s.Out)
 	if errors.Is(err, reader.ErrNotExist) {
 		return fmt.Errorf("%s %q left no log in the bucket; hint: `%s %s describe %s` has the reason", n.word, where.name, s.name, n.word, where.name)
 	}

@@ -5,7 +5,9 @@ import "github.com/spf13/cobra"
 func newBackupCommand(f *Factory) *cobra.Command {
 	return group(f, &cobra.Command{Use: "backup", Short: "Work with backups"},
 		newBackupCreate(f, "create"), newBackupGet(f, "get"), newBackupDescribe(f, "describe"),
-		newBackupLogs(f, "logs"), newBackupDelete(f, "delete"))
+		newBackupLogs(f, "logs"), newBackupDelete(f, "delete"),
+		newBackupContents(f, "contents"), newBackupCat(f, "cat"), newBackupDownload(f, "download"),
+		newBackupDiff(f, "diff"), newBackupVerify(f, "verify"))
 }
 
 func newRestoreCommand(f *Factory) *cobra.Command {

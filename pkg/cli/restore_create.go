@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -21,6 +22,7 @@ import (
 
 type restoreCreate struct {
 	waitFlags
+	creation
 	fromBackup                           string
 	includeNamespaces, excludeNamespaces flag.List
 	includeResources, excludeResources   flag.List
@@ -30,13 +32,10 @@ type restoreCreate struct {
 	selector                             flag.Selector
 	labels                               flag.Map
 	role                                 string
-	dryRun                               dryRun
-	output                               *output
-	name                                 string
 }
 
 func newRestoreCreate(f *Factory, use string) *cobra.Command {
-	o := &restoreCreate{output: newOutput("created")}
+	o := &restoreCreate{creation: newCreation()}
 	cmd := &cobra.Command{
 		Use:     use + " [NAME] --from-backup BACKUP",
 		Short:   "Restore a backup or a part of it",
@@ -51,10 +50,9 @@ func newRestoreCreate(f *Factory, use string) *cobra.Command {
 			return o.run(cmd.Context(), f)
 		},
 	}
-	o.add(cmd.Flags())
+	o.addFlags(cmd.Flags())
 	o.waitFlags.add(cmd.Flags())
-	o.dryRun.add(cmd.Flags())
-	o.output.add(cmd, false)
+	o.creation.add(cmd)
 	f.completeFlag(cmd, "from-backup", completeBackups)
 	return cmd
 }
@@ -68,7 +66,7 @@ const restoreCreateExamples = `  # Restore everything in a backup and wait
   # Only some kinds, without volumes
   %[1]s restore create --from-backup shop --include-resources configmaps,secrets --restore-volumes=false`
 
-func (o *restoreCreate) add(fs *pflag.FlagSet) {
+func (o *restoreCreate) addFlags(fs *pflag.FlagSet) {
 	o.includeNamespaces = flag.List{"*"}
 	o.namespaceMappings, o.labels = flag.NewMap(":"), flag.NewMap("=")
 	fs.StringVar(&o.fromBackup, "from-backup", "", "The backup to restore from; required.")
@@ -90,25 +88,17 @@ func (o *restoreCreate) run(ctx context.Context, f *Factory) error {
 		return err
 	}
 	restore := o.restore(f.Namespace())
-	if o.output.chosen() {
-		return o.output.print(f.Out, restore)
-	}
-	if o.dryRun == dryRunClient {
-		fmt.Fprintf(f.Out, "restore.velero.io/%s created (dry run)\n", o.name)
-		return nil
-	}
-	s, err := f.connect()
-	if err != nil {
-		return err
-	}
-	return o.create(ctx, s, restore)
+	return o.finish(f, "restore", steps{
+		objects: func() ([]runtime.Object, error) { return []runtime.Object{restore}, nil },
+		create:  func(s *session) error { return o.create(ctx, s, restore) },
+	})
 }
 
 func (o *restoreCreate) checkFlags(f *Factory) error {
 	if o.fromBackup == "" {
 		return fmt.Errorf("--from-backup is missing; hint: `%s backup get` lists the backups", f.name)
 	}
-	if err := checkName("restore", o.name); err != nil {
+	if err := o.creation.check("restore"); err != nil {
 		return err
 	}
 	if err := checkLabels(o.labels.Data()); err != nil {
@@ -117,15 +107,12 @@ func (o *restoreCreate) checkFlags(f *Factory) error {
 	if err := checkMappings(o.namespaceMappings.Data()); err != nil {
 		return err
 	}
-	if err := checkFilter(filter.Spec{
+	return checkFilter(filter.Spec{
 		IncludedNamespaces: o.includeNamespaces, ExcludedNamespaces: o.excludeNamespaces,
 		IncludedResources: o.includeResources, ExcludedResources: o.excludeResources,
 		IncludeClusterResources: o.includeClusterResources.Value,
 		LabelSelector:           o.selector.LabelSelector,
-	}); err != nil {
-		return err
-	}
-	return o.output.check()
+	})
 }
 
 // checkMappings refuses names that no namespace can have.

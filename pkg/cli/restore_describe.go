@@ -58,21 +58,25 @@ func (s *session) describeRestore(ctx context.Context, name string, o *describeF
 		return describe.Restore{}, s.notFound(restoreNoun, name, err)
 	}
 	d := describe.Restore{Restore: restore, Program: s.name, Standing: standing(state, verdict)}
-	wanted := details{
-		name: name, prefix: "restores/" + name + "/",
-		results: restore.Status.Phase.Terminal() && restore.Status.Errors+restore.Status.Warnings > 0,
-		list:    restore.Status.Phase.Terminal() && o.details,
-	}
-	if !wanted.results && !wanted.list {
+	if !restore.Status.Phase.Terminal() {
 		return d, nil
 	}
-	wanted.resultsKey = wanted.prefix + "restore-" + name + "-results.gz"
-	wanted.listKey = wanted.prefix + "restore-" + name + "-resource-list.json.gz"
-	if wanted.location, err = s.locationOf(ctx, restore); err != nil {
+	folder := folder{name: name, prefix: "restores/" + name + "/"}
+	var all []wanted
+	if restore.Status.Errors+restore.Status.Warnings > 0 {
+		all = append(all, into(&d.Results, folder.prefix+"restore-"+name+resultsSuffix))
+	}
+	if o.details {
+		all = append(all, into(&d.ResourceList, folder.prefix+"restore-"+name+resourceListSuffix))
+	}
+	if len(all) == 0 {
+		return d, nil
+	}
+	if folder.location, err = s.locationOf(ctx, restore); err != nil {
 		d.Results.Err, d.ResourceList.Err = err, err
 		return d, nil
 	}
-	d.Results, d.ResourceList = s.fetch(ctx, wanted, o.timeout)
+	s.fetch(ctx, folder, o.timeout, all)
 	return d, nil
 }
 

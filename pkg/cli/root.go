@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -13,8 +12,8 @@ import (
 // errors are for PrintError and ExitCode; it prints none itself.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	// client-go logs through klog; what a user needs to know comes as an error.
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	// Without a logger of its own it would still write errors to stderr.
+	klog.SetLogger(klog.Logger{})
 	f := newFactory(streams, os.Args[0])
 	root := newRoot(f)
 	root.SetIn(streams.In)
@@ -45,6 +44,7 @@ func newRoot(f *Factory) *cobra.Command {
 			alias(newBackupDescribe(f, "backups"), "backup"), alias(newRestoreDescribe(f, "restores"), "restore")),
 		newVerbCommand(f, "delete", "Delete backups",
 			alias(newBackupDelete(f, "backup"), "backups")),
+		newClientCommand(f),
 		newVersionCommand(f),
 		newOptionsCommand(),
 	)

@@ -8,9 +8,9 @@ import (
 	"github.com/robfig/cron/v3"
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -19,19 +19,17 @@ import (
 
 type scheduleCreate struct {
 	backupFlags
+	creation
 	schedule string
 	paused   bool
-	dryRun   dryRun
-	output   *output
-	name     string
 }
 
 func newScheduleCreate(f *Factory, use string) *cobra.Command {
-	o := &scheduleCreate{output: newOutput("created")}
+	o := &scheduleCreate{creation: newCreation()}
 	cmd := &cobra.Command{
 		Use:     use + " NAME --schedule EXPRESSION",
 		Short:   "Back up again and again",
-		Long:    "Back up again and again. A CronJob starts each backup; nothing runs in between. Each backup is named after the schedule and the time.",
+		Long:    "Back up again and again. A CronJob starts each backup; nothing runs in between. Each backup is named after the schedule and the time." + selectionHelp,
 		Example: f.examples(scheduleCreateExamples),
 		Args:    oneName("schedule"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,10 +41,8 @@ func newScheduleCreate(f *Factory, use string) *cobra.Command {
 	o.backupFlags.add(fs)
 	fs.StringVar(&o.schedule, "schedule", "", `When: five cron fields in UTC, or @every 6h, @daily; "CRON_TZ=Europe/Paris 0 1 * * *" for another time zone. Required.`)
 	fs.BoolVar(&o.paused, "paused", false, "Create it without starting backups yet.")
-	o.dryRun.add(fs)
-	o.output.add(cmd, false)
-	f.completeFlag(cmd, "storage-location", completeLocations)
-	f.completeFlag(cmd, "include-namespaces", completeNamespaces)
+	o.creation.add(cmd)
+	o.backupFlags.complete(f, cmd)
 	return cmd
 }
 
@@ -56,6 +52,9 @@ const scheduleCreateExamples = `  # Every night at one, kept for a week
   # Every six hours, one namespace
   %[1]s schedule create shop --schedule "@every 6h" --include-namespaces shop
 
+  # Every hour the Secrets of all namespaces whose names begin with db-
+  %[1]s schedule create secrets --schedule "@hourly" --include-objects '*/secret/db-*'
+
   # In another time zone
   %[1]s schedule create paris --schedule "CRON_TZ=Europe/Paris 0 1 * * *"`
 
@@ -64,37 +63,33 @@ func (o *scheduleCreate) run(ctx context.Context, f *Factory) error {
 		return err
 	}
 	schedule := o.object(f.Namespace())
-	if o.dryRun == dryRunClient && !o.output.chosen() {
-		fmt.Fprintf(f.Out, "schedule.velero.io/%s created (dry run)\n", o.name)
-		return nil
-	}
-	s, err := f.connect()
-	if err != nil {
-		return err
-	}
-	if o.output.chosen() {
-		return o.print(ctx, s, schedule)
-	}
-	return o.create(ctx, s, schedule)
+	return o.finish(f, "schedule", steps{
+		objects: func() ([]runtime.Object, error) { return o.objects(ctx, f, schedule) },
+		create:  func(s *session) error { return o.create(ctx, s, schedule) },
+	})
 }
 
-// print shows both objects, for those who apply them by other means; the
-// Schedule can't own the CronJob then.
-func (o *scheduleCreate) print(ctx context.Context, s *session, schedule *velerov1.Schedule) error {
+// objects are for those who apply them by other means; the Schedule can't own
+// the CronJob then.
+func (o *scheduleCreate) objects(ctx context.Context, f *Factory, schedule *velerov1.Schedule) ([]runtime.Object, error) {
+	s, err := f.connect()
+	if err != nil {
+		return nil, err
+	}
 	template, err := s.template(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	location, err := s.location(ctx, schedule.Spec.Template.StorageLocation)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	schedule.Spec.Template.StorageLocation = location.Name
-	return o.output.print(s.Out, schedule, o.cronJob(template, schedule, location))
+	return []runtime.Object{schedule, o.cronJob(installed{template: template, location: location}, schedule)}, nil
 }
 
 func (o *scheduleCreate) checkFlags() error {
-	if err := checkName("schedule", o.name); err != nil {
+	if err := o.creation.check("schedule"); err != nil {
 		return err
 	}
 	if o.schedule == "" {
@@ -103,15 +98,12 @@ func (o *scheduleCreate) checkFlags() error {
 	if _, err := cron.ParseStandard(o.schedule); err != nil {
 		return fmt.Errorf("--schedule %q is not a cron expression: %w; hint: five fields (minute hour day month weekday), or @every 6h, @daily", o.schedule, err)
 	}
-	if err := o.check(); err != nil {
-		return err
-	}
-	return o.output.check()
+	return o.backupFlags.check()
 }
 
 func (o *scheduleCreate) object(namespace string) *velerov1.Schedule {
 	return &velerov1.Schedule{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: o.name, Labels: o.labels.Data()},
+		ObjectMeta: o.meta(namespace, o.name),
 		Spec: velerov1.ScheduleSpec{
 			Template: o.spec(), Schedule: o.schedule, Paused: o.paused,
 			UseOwnerReferencesInBackup: ptr.To(false),
@@ -120,17 +112,17 @@ func (o *scheduleCreate) object(namespace string) *velerov1.Schedule {
 	}
 }
 
-func (o *scheduleCreate) cronJob(template *corev1.PodTemplate, schedule *velerov1.Schedule, location *velerov1.BackupStorageLocation) *batchv1.CronJob {
+func (o *scheduleCreate) cronJob(in installed, schedule *velerov1.Schedule) *batchv1.CronJob {
 	op := launch.Operation{
 		Kind: velerov1.OperationSchedule, Namespace: schedule.Namespace, Name: schedule.Name, UID: schedule.UID,
 		Args:       []string{"backup", "--schedule", schedule.Name},
-		Credential: location.Spec.Credential,
+		Credential: in.location.Spec.Credential,
 	}
 	if schedule.UID != "" {
 		op.Owner = launch.Owner("Schedule", schedule.Name, schedule.UID)
 	}
 	expression, timeZone := splitTimeZone(o.schedule)
-	return launch.CronJob(template, op, expression, timeZone, o.paused)
+	return launch.CronJob(in.template, op, expression, timeZone, o.paused)
 }
 
 // splitTimeZone takes the time zone out of an expression: a CronJob has a field
@@ -146,7 +138,7 @@ func splitTimeZone(expression string) (string, string) {
 }
 
 func (o *scheduleCreate) create(ctx context.Context, s *session, schedule *velerov1.Schedule) error {
-	template, location, err := s.readyForBackups(ctx, &schedule.Spec.Template,
+	in, err := s.readyForBackups(ctx, schedule.Annotations, &schedule.Spec.Template,
 		permission{verb: "create", group: "velero.io", resource: "schedules"},
 		permission{verb: "create", group: "batch", resource: "cronjobs"})
 	if err != nil {
@@ -159,7 +151,7 @@ func (o *scheduleCreate) create(ctx context.Context, s *session, schedule *veler
 	if err != nil {
 		return s.explain(fmt.Sprintf("create schedule %q", o.name), err)
 	}
-	if err := s.createCronJob(ctx, o.cronJob(template, created, location)); err != nil {
+	if err := s.createCronJob(ctx, o.cronJob(in, created)); err != nil {
 		// A Schedule that nothing runs would be a lie.
 		return s.withdraw(ctx, created, err)
 	}

@@ -3,43 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
+	"github.com/kubectl-velero/kubectl-velero/pkg/version"
 )
-
-// build is what the binary knows about where it comes from.
-type build struct {
-	version string // module version or "dev"
-	commit  string // empty when it wasn't recorded
-}
-
-func buildVersion() build {
-	b := build{version: "dev"}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		b.version = v
-	}
-	var revision, modified string
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value
-		case "vcs.modified":
-			modified = s.Value
-		}
-	}
-	if revision != "" && modified == "true" {
-		revision += "-dirty"
-	}
-	b.commit = revision
-	return b
-}
 
 func newVersionCommand(f *Factory) *cobra.Command {
 	var clientOnly bool
@@ -56,10 +25,10 @@ func newVersionCommand(f *Factory) *cobra.Command {
 }
 
 func runVersion(ctx context.Context, f *Factory, clientOnly bool) error {
-	b := buildVersion()
-	fmt.Fprintf(f.Out, "Client:\n\tVersion: %s\n", b.version)
-	if b.commit != "" {
-		fmt.Fprintf(f.Out, "\tGit commit: %s\n", b.commit)
+	b := version.Get()
+	fmt.Fprintf(f.Out, "Client:\n\tVersion: %s\n", b.Version)
+	if b.Commit != "" {
+		fmt.Fprintf(f.Out, "\tGit commit: %s\n", b.Commit)
 	}
 	if clientOnly {
 		return nil

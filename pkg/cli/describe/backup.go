@@ -19,9 +19,11 @@ type Backup struct {
 	// Program is how the user calls the program, for hints.
 	Program  string
 	Standing Standing
-	// Results are its warnings and errors, ResourceList the objects in it.
+	// Results are its warnings and errors, ResourceList the objects in it,
+	// Coverage what became of each kind.
 	Results      Fetched[report.Results]
 	ResourceList Fetched[map[string][]string]
+	Coverage     Fetched[report.Coverage]
 	// Deletions are the requests to delete it.
 	Deletions []velerov1.DeleteBackupRequest
 }
@@ -31,9 +33,10 @@ func (b Backup) Write(w io.Writer) error {
 	l := newLayout(w)
 	l.metadata(&b.Backup.ObjectMeta)
 	b.phase(l)
-	backupContents(l, &b.Backup.Spec)
+	backupContents(l, &b.Backup.Spec, b.Backup.Annotations)
 	b.times(l)
 	b.progress(l)
+	l.coverage(b.Coverage)
 	l.resourceList(b.ResourceList)
 	b.volumes(l)
 	if h := b.Backup.Status.HookStatus; h != nil {
@@ -84,16 +87,43 @@ func validationErrors(l *layout, problems []string) {
 }
 
 // backupContents says what a backup holds: the part of the description that
-// comes from the spec alone.
-func backupContents(l *layout, spec *velerov1.BackupSpec) {
+// comes from the spec, and the annotations for what a spec has no fields for.
+func backupContents(l *layout, spec *velerov1.BackupSpec, annotations map[string]string) {
 	l.lists("Namespaces", spec.IncludedNamespaces, spec.ExcludedNamespaces, "*")
 	l.blank()
 	resources(l, spec)
 	l.blank()
+	if included, excluded := objects(annotations); len(included)+len(excluded) > 0 {
+		l.lists("Objects", included, excluded, "*")
+		l.blank()
+	}
 	l.line("Label selector", metav1.FormatLabelSelector(spec.LabelSelector))
 	l.blank()
 	l.line("Or label selector", orSelectors(spec.OrLabelSelectors))
 	l.blank()
+	backupSettings(l, spec)
+	hooks(l, spec.Hooks.Resources)
+	l.blank()
+	if len(spec.OrderedResources) > 0 {
+		l.head("OrderedResources")
+		for _, kind := range slices.Sorted(maps.Keys(spec.OrderedResources)) {
+			l.inner().note(kind, spec.OrderedResources[kind])
+		}
+		l.blank()
+	}
+}
+
+// objects are the patterns of the objects that are chosen by name.
+func objects(annotations map[string]string) (included, excluded []string) {
+	return list(annotations[velerov1.IncludeObjectsAnnotation]), list(annotations[velerov1.ExcludeObjectsAnnotation])
+}
+
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// backupSettings says where a backup goes and how it is made.
+func backupSettings(l *layout, spec *velerov1.BackupSpec) {
 	l.line("Storage Location", spec.StorageLocation)
 	l.blank()
 	l.line("Velero-Native Snapshot PVs", tristate(spec.SnapshotVolumes, "true", "false", "auto"))
@@ -108,31 +138,26 @@ func backupContents(l *layout, spec *velerov1.BackupSpec) {
 	l.line("CSISnapshotTimeout", period(spec.CSISnapshotTimeout.Duration, defaultCSISnapshotTimeout))
 	l.line("ItemOperationTimeout", period(spec.ItemOperationTimeout.Duration, defaultItemOperationTimeout))
 	l.blank()
-	hooks(l, spec.Hooks.Resources)
-	l.blank()
-	if len(spec.OrderedResources) > 0 {
-		l.head("OrderedResources")
-		for _, kind := range slices.Sorted(maps.Keys(spec.OrderedResources)) {
-			l.inner().note(kind, spec.OrderedResources[kind])
-		}
-		l.blank()
-	}
 }
 
 func resources(l *layout, spec *velerov1.BackupSpec) {
-	newer := [][]string{spec.IncludedClusterScopedResources, spec.ExcludedClusterScopedResources,
-		spec.IncludedNamespaceScopedResources, spec.ExcludedNamespaceScopedResources}
-	if !slices.ContainsFunc(newer, func(list []string) bool { return len(list) > 0 }) {
+	if !newerFilters(spec) {
 		in := l.lists("Resources", spec.IncludedResources, spec.ExcludedResources, "*")
 		in.line("Cluster-scoped", tristate(spec.IncludeClusterResources, "included", "excluded", "auto"))
 		return
 	}
 	l.head("Resources")
 	in := l.inner()
-	in.line("Included cluster-scoped", orNone(strings.Join(newer[0], ", ")))
-	in.line("Excluded cluster-scoped", orNone(strings.Join(newer[1], ", ")))
-	in.line("Included namespace-scoped", orElse(strings.Join(newer[2], ", "), "*"))
-	in.line("Excluded namespace-scoped", orNone(strings.Join(newer[3], ", ")))
+	in.line("Included cluster-scoped", orNone(strings.Join(spec.IncludedClusterScopedResources, ", ")))
+	in.line("Excluded cluster-scoped", orNone(strings.Join(spec.ExcludedClusterScopedResources, ", ")))
+	in.line("Included namespace-scoped", orElse(strings.Join(spec.IncludedNamespaceScopedResources, ", "), "*"))
+	in.line("Excluded namespace-scoped", orNone(strings.Join(spec.ExcludedNamespaceScopedResources, ", ")))
+}
+
+// newerFilters reports whether kinds are chosen by their scope.
+func newerFilters(spec *velerov1.BackupSpec) bool {
+	return len(spec.IncludedClusterScopedResources)+len(spec.ExcludedClusterScopedResources)+
+		len(spec.IncludedNamespaceScopedResources)+len(spec.ExcludedNamespaceScopedResources) > 0
 }
 
 func hooks(l *layout, specs []velerov1.BackupResourceHookSpec) {

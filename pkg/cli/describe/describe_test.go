@@ -48,7 +48,7 @@ func simple() Backup {
 func rich() Backup {
 	b := simple()
 	spec, status := &b.Backup.Spec, &b.Backup.Status
-	b.Backup.Annotations = map[string]string{"b": "2", "a": "1"}
+	b.Backup.Annotations = map[string]string{"b": "2", "a": "1", velerov1.TopCausesAnnotation: "forbidden (2 times); hint: grant it\ntimeout"}
 	spec.ExcludedNamespaces = []string{"kube-system", "kube-public"}
 	spec.ExcludedClusterScopedResources = []string{"nodes"}
 	spec.LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
@@ -77,6 +77,20 @@ func rich() Backup {
 		},
 	}
 	b.ResourceList.Value = &map[string][]string{"v1/Pod": {"shop/a", "shop/b"}, "apps/v1/Deployment": {"shop/web"}}
+	b.Coverage.Value = &report.Coverage{Kinds: []report.KindCoverage{
+		{Resource: "pods", Version: "v1", Namespaced: true, State: report.KindListed, Listed: 5, Stored: 2, Bytes: 8400,
+			Skipped: map[string]int{"being deleted": 1, "labelled velero.io/exclude-from-backup": 2}},
+		{Resource: "deployments.apps", Version: "v1", Namespaced: true, State: report.KindListed, Listed: 1, Stored: 1, Bytes: 900},
+		{Resource: "persistentvolumes", Version: "v1", State: report.KindExcluded, Related: 1, Stored: 1, Bytes: 3 << 20},
+		{Resource: "secrets", Version: "v1", Namespaced: true, State: report.KindForbidden,
+			Reason: `list secrets: secrets is forbidden: User "velero" cannot list resource "secrets"; hint: grant "list secrets"`},
+		{Resource: "leases.coordination.k8s.io", Version: "v1", Namespaced: true, State: report.KindForbidden},
+		{Resource: "widgets.example.com", Version: "v1", Namespaced: true, State: report.KindFailed, Reason: "service unavailable", Listed: 3, Stored: 3, Bytes: 120},
+		{Resource: "widgets.example.com", Version: "v1beta1", Namespaced: true, State: report.KindListed, Listed: 1, Stored: 1, Bytes: 40},
+		{Resource: "configmaps", Version: "v1", Namespaced: true, State: report.KindListed},
+		{Resource: "nodes", Version: "v1", State: report.KindExcluded},
+		{Resource: "tokenreviews.authentication.k8s.io", Version: "v1", State: report.KindNotListable},
+	}}
 	b.Deletions = []velerov1.DeleteBackupRequest{{
 		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: completed},
 		Status:     velerov1.DeleteBackupRequestStatus{Phase: velerov1.DeleteBackupRequestPhaseProcessed, Errors: []string{"bucket is read-only"}},
@@ -96,6 +110,21 @@ func unread() Backup {
 	b.Backup.Status.Errors = 2
 	b.Results.Err = errors.New("bucket does not answer")
 	b.ResourceList.Err = errors.New("bucket does not answer")
+	b.Coverage.Err = errors.New("bucket does not answer")
+	return b
+}
+
+// foreign is a backup by Velero, or an early one of its backups at that.
+func foreign() Backup {
+	b := simple()
+	b.Backup.Annotations = map[string]string{
+		velerov1.IncludeObjectsAnnotation: "shop/deploy/web,shop/secret/db-*",
+		velerov1.ExcludeObjectsAnnotation: "shop/secret/db-old",
+	}
+	b.Backup.Spec.OrLabelSelectors = []*metav1.LabelSelector{
+		{MatchLabels: map[string]string{"app": "web"}}, {MatchLabels: map[string]string{"app": "db"}},
+	}
+	b.ResourceList.Missing, b.Coverage.Missing = true, true
 	return b
 }
 
@@ -121,17 +150,34 @@ func restore() Restore {
 	}
 }
 
+func onDisk() Archive {
+	return Archive{
+		File: "shop.tar.gz", Bytes: 5321, FormatVersion: "1.1.0",
+		Kinds: []ArchiveKind{
+			{Resource: "pods", APIVersion: "v1", Objects: 2, Bytes: 8400},
+			{Resource: "deployments.apps", APIVersion: "apps/v1", Objects: 1, Bytes: 900},
+		},
+		ResourceList: map[string][]string{"v1/Pod": {"shop/a", "shop/b"}, "apps/v1/Deployment": {"shop/web"}},
+	}
+}
+
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(io.Writer) error{
-		"backup-simple.txt":  simple().Write,
-		"backup-rich.txt":    rich().Write,
-		"backup-stuck.txt":   stuck().Write,
-		"backup-unread.txt":  unread().Write,
-		"backup-simple.json": simple().WriteJSON,
-		"backup-rich.json":   rich().WriteJSON,
-		"backup-unread.json": unread().WriteJSON,
-		"restore.txt":        restore().Write,
+		"backup-simple.txt":   simple().Write,
+		"backup-rich.txt":     rich().Write,
+		"backup-stuck.txt":    stuck().Write,
+		"backup-unread.txt":   unread().Write,
+		"backup-simple.json":  simple().WriteJSON,
+		"backup-rich.json":    rich().WriteJSON,
+		"backup-unread.json":  unread().WriteJSON,
+		"backup-foreign.txt":  foreign().Write,
+		"backup-foreign.json": foreign().WriteJSON,
+		"archive.txt":         onDisk().Write,
+		"archive.json":        onDisk().WriteJSON,
+		"archive-empty.txt":   Archive{File: "x.tar.gz"}.Write,
+		"archive-empty.json":  Archive{File: "x.tar.gz"}.WriteJSON,
+		"restore.txt":         restore().Write,
 	}
 	for name, write := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -43,10 +43,14 @@ func (b Backup) WriteJSON(w io.Writer) error {
 	if b.Standing.Cause != "" {
 		out["heldUpBy"] = b.Standing.Cause
 	}
+	return out.write(w)
+}
+
+func (o object) write(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "    ")
-	if err := encoder.Encode(out); err != nil {
+	if err := encoder.Encode(o); err != nil {
 		return fmt.Errorf("print as json: %w", err)
 	}
 	return nil
@@ -83,11 +87,7 @@ func (b Backup) specJSON() object {
 			"included": orElse(strings.Join(spec.IncludedNamespaces, ", "), "*"),
 			"excluded": orNone(strings.Join(spec.ExcludedNamespaces, ", ")),
 		},
-		"resources": object{
-			"included":      orElse(strings.Join(spec.IncludedResources, ", "), "*"),
-			"excluded":      orNone(strings.Join(spec.ExcludedResources, ", ")),
-			"clusterScoped": tristate(spec.IncludeClusterResources, "included", "excluded", "auto"),
-		},
+		"resources":               resourcesJSON(&spec),
 		"labelSelector":           metav1.FormatLabelSelector(spec.LabelSelector),
 		"storageLocation":         spec.StorageLocation,
 		"veleroNativeSnapshotPVs": tristate(spec.SnapshotVolumes, "true", "false", "auto"),
@@ -103,7 +103,34 @@ func (b Backup) specJSON() object {
 	if len(spec.OrderedResources) > 0 {
 		out["orderedResources"] = spec.OrderedResources
 	}
+	if len(spec.OrLabelSelectors) > 0 {
+		out["orLabelSelectors"] = orSelectors(spec.OrLabelSelectors)
+	}
+	if included, excluded := objects(b.Backup.Annotations); len(included)+len(excluded) > 0 {
+		out["objects"] = object{
+			"included": orElse(strings.Join(included, ", "), "*"),
+			"excluded": orNone(strings.Join(excluded, ", ")),
+		}
+	}
 	return out
+}
+
+// resourcesJSON has a family of keys for each family of filters; Velero leaves
+// out the newer one.
+func resourcesJSON(spec *velerov1.BackupSpec) object {
+	if newerFilters(spec) {
+		return object{
+			"includedClusterScoped":   orNone(strings.Join(spec.IncludedClusterScopedResources, ", ")),
+			"excludedClusterScoped":   orNone(strings.Join(spec.ExcludedClusterScopedResources, ", ")),
+			"includedNamespaceScoped": orElse(strings.Join(spec.IncludedNamespaceScopedResources, ", "), "*"),
+			"excludedNamespaceScoped": orNone(strings.Join(spec.ExcludedNamespaceScopedResources, ", ")),
+		}
+	}
+	return object{
+		"included":      orElse(strings.Join(spec.IncludedResources, ", "), "*"),
+		"excluded":      orNone(strings.Join(spec.ExcludedResources, ", ")),
+		"clusterScoped": tristate(spec.IncludeClusterResources, "included", "excluded", "auto"),
+	}
 }
 
 func hooksJSON(specs []velerov1.BackupResourceHookSpec) object {
@@ -160,6 +187,12 @@ func (b Backup) statusJSON() object {
 		out["errorGettingResourceList"] = b.ResourceList.Err.Error()
 	case b.ResourceList.Value != nil:
 		out["resourceList"] = *b.ResourceList.Value
+	}
+	switch {
+	case b.Coverage.Err != nil:
+		out["errorGettingCoverage"] = b.Coverage.Err.Error()
+	case b.Coverage.Value != nil:
+		out["coverage"] = *b.Coverage.Value
 	}
 	if h := status.HookStatus; h != nil {
 		out["hooksAttempted"], out["hooksFailed"] = h.HooksAttempted, h.HooksFailed

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
 
 // layout writes labels and values in aligned columns; a blank line ends a
@@ -49,6 +51,15 @@ func (l *layout) head(label string) { fmt.Fprintf(l.tabs, "%s%s:\n", l.indent, l
 // text writes a line without a label.
 func (l *layout) text(s string) { fmt.Fprintf(l.tabs, "%s%s\n", l.indent, s) }
 
+// row writes the cells of a line of a table.
+func (l *layout) row(cells ...any) {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		texts[i] = fmt.Sprint(c)
+	}
+	fmt.Fprintf(l.tabs, "%s%s\n", l.indent, strings.Join(texts, "\t"))
+}
+
 // pairs writes a map, one pair a line, sorted.
 func (l *layout) pairs(label string, m map[string]string, separator string) {
 	lines := make([]string, 0, len(m))
@@ -63,7 +74,10 @@ func (l *layout) metadata(meta *metav1.ObjectMeta) {
 	l.line("Name", meta.Name)
 	l.line("Namespace", meta.Namespace)
 	l.pairs("Labels", meta.Labels, "=")
-	l.pairs("Annotations", meta.Annotations, "=")
+	annotations := maps.Clone(meta.Annotations)
+	// They stand below the phase.
+	delete(annotations, velerov1.TopCausesAnnotation)
+	l.pairs("Annotations", annotations, "=")
 	l.blank()
 }
 

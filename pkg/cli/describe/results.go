@@ -41,6 +41,8 @@ type Fetched[T any] struct {
 	Value *T
 	// Err is why it couldn't be read.
 	Err error
+	// Missing says that it isn't in the bucket.
+	Missing bool
 }
 
 // results writes the warnings and errors of an operation, or their numbers when
@@ -88,17 +90,23 @@ func (l *layout) resourceList(list Fetched[map[string][]string]) {
 	switch {
 	case list.Err != nil:
 		l.line("Resource List", "not read: "+list.Err.Error())
+	case list.Missing:
+		l.line("Resource List", "<not in the bucket>")
 	case list.Value == nil:
 		return
 	default:
-		l.head("Resource List")
-		in := l.inner()
-		for _, kind := range slices.Sorted(maps.Keys(*list.Value)) {
-			in.head(kind)
-			for _, name := range (*list.Value)[kind] {
-				in.inner().text("- " + name)
-			}
-		}
+		l.names(*list.Value)
 	}
 	l.blank()
+}
+
+func (l *layout) names(list map[string][]string) {
+	l.head("Resource List")
+	in := l.inner()
+	for _, kind := range slices.Sorted(maps.Keys(list)) {
+		in.head(kind)
+		for _, name := range list[kind] {
+			in.inner().text("- " + name)
+		}
+	}
 }

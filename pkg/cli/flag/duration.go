@@ -29,6 +29,9 @@ func (d *Duration) Set(s string) error {
 func durationHint(s string) string {
 	if number, ok := strings.CutSuffix(s, "d"); ok {
 		if days, err := strconv.Atoi(number); err == nil && days > 0 {
+			if days == 1 {
+				return "write 24h for a day"
+			}
 			return fmt.Sprintf("write %dh for %d days", days*24, days)
 		}
 	}

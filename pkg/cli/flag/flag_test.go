@@ -128,6 +128,7 @@ func TestDuration(t *testing.T) {
 		t.Errorf("got %v, %v", d.Value, err)
 	}
 	cases := map[string]string{
+		"1d":   `"1d" is not a duration; hint: write 24h for a day`,
 		"30d":  `"30d" is not a duration; hint: write 720h for 30 days`,
 		"soon": `"soon" is not a duration; hint: units are h, m and s, as in 720h (30 days) or 1h30m`,
 		"-1h":  `"-1h" is negative; hint: durations count from now on, as in 720h`,
@@ -137,4 +138,108 @@ func TestDuration(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", in, err, want)
 		}
 	}
+}
+
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		sets []string
+		want string
+	}{
+		"every use adds": {[]string{"a/b/c, d/e", "f/g"}, "a/b/c,d/e,f/g"},
+		"once each":      {[]string{"a/b", "a/b,,"}, "a/b"},
+		"nothing":        {[]string{""}, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var r Repeated
+			for _, s := range c.sets {
+				if err := r.Set(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if r.String() != c.want {
+				t.Errorf("got %q, want %q", r.String(), c.want)
+			}
+		})
+	}
+}
+
+func TestOrSelector(t *testing.T) {
+	t.Parallel()
+	const hint = "; hint: for example 'app=web or app in (db, cache)'"
+	cases := map[string]struct {
+		sets          []string
+		want, wantErr string
+	}{
+		"two":               {[]string{"app=web or tier!=cache,app=db"}, "app=web or app=db,tier notin (cache)", ""},
+		"one":               {[]string{"app=web"}, "app=web", ""},
+		"the last use wins": {[]string{"a=b or c=d", "e=f"}, "e=f", ""},
+		"or in a name":      {[]string{"colour=orange or or=or"}, "colour=orange or or=or", ""},
+		"a bad part":        {[]string{"app=web or app in"}, "", `"app in": unable to parse requirement: found '' expected: '('` + hint},
+		"nothing between":   {[]string{"app=web or  or x=y"}, "", `a selector beside "or" is missing` + hint},
+		"nothing":           {[]string{""}, "", `a selector beside "or" is missing` + hint},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var o OrSelector
+			check(t, &o, c.sets, c.want, c.wantErr)
+		})
+	}
+}
+
+func TestOrderedResources(t *testing.T) {
+	t.Parallel()
+	const hint = "; hint: for example 'pods=shop/db-0,shop/db-1;persistentvolumes=pv-a'"
+	cases := map[string]struct {
+		sets          []string
+		want, wantErr string
+	}{
+		"two kinds":         {[]string{"pods=ns1/a,ns1/b;persistentvolumes=pv1"}, "persistentvolumes=pv1;pods=ns1/a,ns1/b", ""},
+		"blanks":            {[]string{" pods = ns1/a , ns1/b ; nodes=n "}, "nodes=n;pods=ns1/a,ns1/b", ""},
+		"the last use wins": {[]string{"pods=a/b", "nodes=n"}, "nodes=n", ""},
+		"no kind":           {[]string{"pods=a/b;=c"}, "", `"=c" is not of the form KIND=NAME,NAME` + hint},
+		"no names":          {[]string{"pods"}, "", `"pods" is not of the form KIND=NAME,NAME` + hint},
+		"empty names":       {[]string{"pods="}, "", `"" in "pods=" is neither NAMESPACE/NAME nor NAME` + hint},
+		"two signs":         {[]string{"pods=a/b=c/d"}, "", `"pods=a/b=c/d" is not of the form KIND=NAME,NAME` + hint},
+		"a colon":           {[]string{"pods=a/b;nodes:n"}, "", `"nodes:n" is not of the form KIND=NAME,NAME` + hint},
+		"too many slashes":  {[]string{"pods=a/b/c"}, "", `"a/b/c" in "pods=a/b/c" is neither NAMESPACE/NAME nor NAME` + hint},
+		"no namespace":      {[]string{"pods=a/b,/c"}, "", `"/c" in "pods=a/b,/c" is neither NAMESPACE/NAME nor NAME` + hint},
+		"not a kind":        {[]string{"Pods=a/b"}, "", `"Pods" in "Pods=a/b" is not the plural name of a kind, such as pods` + hint},
+		"twice":             {[]string{"pods=a/b;pods=c/d"}, "", `"pods" is there twice; hint: put all its names behind one "pods="`},
+		"a last semicolon":  {[]string{"pods=a/b;"}, "", `"" is not of the form KIND=NAME,NAME` + hint},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var o OrderedResources
+			check(t, &o, c.sets, c.want, c.wantErr)
+		})
+	}
+}
+
+// check sets v and looks at what it then says, or at the error.
+func check(t *testing.T, v pflag.Value, sets []string, want, wantErr string) {
+	t.Helper()
+	var err error
+	for _, s := range sets {
+		if err = v.Set(s); err != nil {
+			break
+		}
+	}
+	if got := errorText(err); got != wantErr {
+		t.Fatalf("error\n got %s\nwant %s", got, wantErr)
+	}
+	if v.String() != want {
+		t.Errorf("got %q, want %q", v.String(), want)
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -17,45 +17,57 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
+// tunnel is an open port-forward.
+type tunnel struct {
+	// port is its local end, on loopback.
+	port uint16
+	// gone is closed when the connection to the pod has ended, for whatever
+	// reason.
+	gone <-chan struct{}
+	// stop closes it and waits until that is done.
+	stop func()
+}
+
 // forward opens a local port, on loopback and of the system's choice, that
-// leads to port in the pod. stop closes it and waits until that is done.
-func forward(ctx context.Context, cfg *rest.Config, namespace, pod string, port int) (local uint16, stop func(), err error) {
+// leads to port in the pod.
+func forward(ctx context.Context, cfg *rest.Config, namespace, pod string, port int) (*tunnel, error) {
 	target, err := portForwardURL(cfg, namespace, pod)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	dialer, err := newDialer(cfg, target)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	done, ready := make(chan struct{}), make(chan struct{})
+	done, ready, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"},
 		[]string{fmt.Sprintf("0:%d", port)}, done, ready, io.Discard, io.Discard)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	var wait sync.WaitGroup
-	ended := make(chan error, 1)
-	wait.Go(func() { ended <- forwarder.ForwardPorts() })
-	stop = sync.OnceFunc(func() { close(done); wait.Wait() })
+	ended := errors.New("the connection was closed")
+	go func() {
+		defer close(gone)
+		if err := forwarder.ForwardPorts(); err != nil {
+			ended = err
+		}
+	}()
+	stop := sync.OnceFunc(func() { close(done); <-gone })
 	select {
 	case <-ready:
-	case err := <-ended:
-		if err == nil {
-			err = errors.New("the connection was closed")
-		}
-		return 0, nil, err
+	case <-gone:
+		return nil, ended
 	case <-ctx.Done():
 		// Dialing knows no context, so it is left to its own timeout.
 		close(done)
-		return 0, nil, ctx.Err()
+		return nil, ctx.Err()
 	}
 	ports, err := forwarder.GetPorts()
 	if err != nil {
 		stop()
-		return 0, nil, err
+		return nil, err
 	}
-	return ports[0].Local, stop, nil
+	return &tunnel{port: ports[0].Local, gone: gone, stop: stop}, nil
 }
 
 func portForwardURL(cfg *rest.Config, namespace, pod string) (*url.URL, error) {

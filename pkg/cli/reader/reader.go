@@ -11,9 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -68,7 +66,7 @@ type Reader struct {
 	token  string
 	base   string // URL of the local end of the port-forward
 	client *http.Client
-	stop   func()
+	tunnel *tunnel // nil before the first connection
 }
 
 // Open starts the Job and connects to it. The context bounds the start, and
@@ -140,12 +138,12 @@ func (r *Reader) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	port, stop, err := forward(ctx, r.cfg.REST, r.cfg.Namespace, pod, serverPort)
+	t, err := forward(ctx, r.cfg.REST, r.cfg.Namespace, pod, serverPort)
 	if err != nil {
 		return fmt.Errorf("reach pod %q: %w; hint: that needs the right to create pods/portforward in namespace %q", pod, err, r.cfg.Namespace)
 	}
-	r.stop = stop
-	r.base = fmt.Sprintf("http://127.0.0.1:%d", port)
+	r.tunnel = t
+	r.base = fmt.Sprintf("http://127.0.0.1:%d", t.port)
 	return nil
 }
 
@@ -176,67 +174,17 @@ func (r *Reader) runningPod(ctx context.Context) (string, error) {
 	}
 }
 
-// Get opens the object of key; ErrNotExist when there is none. The caller
-// closes it.
-func (r *Reader) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	deadline := time.Now().Add(answerPatience)
-	for {
-		response, err := r.do(ctx, http.MethodGet, key)
-		switch {
-		case err == nil:
-			return body(key, response)
-		case ctx.Err() != nil || time.Now().After(deadline):
-			return nil, fmt.Errorf("read %q from the bucket: %w", key, err)
-		}
-		// A pod runs a moment before the server in it listens.
-		select {
-		case <-ctx.Done():
-		case <-time.After(answerEvery):
-		}
-	}
-}
-
-func body(key string, response *http.Response) (io.ReadCloser, error) {
-	if response.StatusCode == http.StatusOK {
-		return response.Body, nil
-	}
-	defer response.Body.Close()
-	const maxReason = 4 << 10
-	reason, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
-	if err != nil {
-		reason = []byte(response.Status)
-	}
-	if response.StatusCode == http.StatusNotFound {
-		return nil, fmt.Errorf("read %q from the bucket: %w", key, ErrNotExist)
-	}
-	return nil, fmt.Errorf("read %q from the bucket: %s", key, strings.TrimSpace(string(reason)))
-}
-
-func (r *Reader) do(ctx context.Context, method, key string) (*http.Response, error) {
-	target, err := url.Parse(r.base)
-	if err != nil {
-		return nil, err
-	}
-	target.Path = "/" + key
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+r.token)
-	return r.client.Do(request)
-}
-
 // Close ends the server and deletes its Job, also after ctx ended.
 func (r *Reader) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer cancel()
-	if r.stop != nil {
+	if r.tunnel != nil {
 		// Should this not arrive, the deleted Job ends the server.
-		if response, err := r.do(ctx, http.MethodPost, "done"); err == nil {
+		if response, err := r.do(ctx, http.MethodPost, "done", nil); err == nil {
 			response.Body.Close()
 		}
 		r.client.CloseIdleConnections()
-		r.stop()
+		r.tunnel.stop()
 	}
 	err := r.cfg.Kube.BatchV1().Jobs(r.job.Namespace).Delete(ctx, r.job.Name, metav1.DeleteOptions{
 		PropagationPolicy: ptr.To(metav1.DeletePropagationBackground),
