@@ -68,6 +68,12 @@ func TestDiscoverTakesPreferredVersions(t *testing.T) {
 	if got := found.Served(hpa.GroupResource()); !slices.Equal(got, []string{"v2", "v1"}) {
 		t.Errorf("served versions %q", got)
 	}
+	if all := found.Versions(hpa.GroupResource()); len(all) != 2 || !all[0].Preferred || all[0].Version != "v2" || all[1].Preferred || all[1].Version != "v1" || !all[1].Can("list") {
+		t.Errorf("versions %+v", all)
+	}
+	if found.Versions(schema.GroupResource{Resource: "nothings"}) != nil {
+		t.Error("versions of a kind that isn't served")
+	}
 	for _, name := range []string{"po", "pod", "Pods", "hpa", "horizontalpodautoscalers.autoscaling"} {
 		if _, ok := found.Resolve(name); !ok {
 			t.Errorf("Resolve(%q) found nothing", name)

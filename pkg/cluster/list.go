@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/client-go/rest"
 )
 
@@ -93,7 +93,7 @@ func (l *Lister) object(ctx context.Context, s *splitter, h *headers, t target) 
 	if t.name == "" {
 		return Object{}, errors.New("the name is empty")
 	}
-	if problems := pathvalidation.IsValidPathSegmentName(t.name); len(problems) > 0 {
+	if problems := content.IsPathSegmentName(t.name); len(problems) > 0 {
 		return Object{}, fmt.Errorf("the name %s", strings.Join(problems, ", "))
 	}
 	attempts := attempts{patience: l.patience}

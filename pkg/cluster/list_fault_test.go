@@ -55,6 +55,7 @@ func TestListTriesAgain(t *testing.T) {
 		"504":                              {failure(504, "Timeout", "request did not complete within 60s"), backoff / 2, backoff, 4},
 		"500 of an etcd that elects":       {failure(500, "", "etcdserver: leader changed"), backoff / 2, backoff, 8},
 		"500 of an etcd that is too slow":  {failure(500, "InternalError", "etcdserver: request timed out"), backoff / 2, backoff, 8},
+		"500 of an etcd that is away":      {failure(500, "InternalError", "rpc error: code = Unavailable desc = connection closed"), backoff / 2, backoff, 8},
 		"refused connection":               {dial(syscall.ECONNREFUSED), backoff / 2, backoff, 8},
 		"reset connection":                 {dial(syscall.ECONNRESET), backoff / 2, backoff, 8},
 		"no route":                         {dial(syscall.EHOSTUNREACH), backoff / 2, backoff, 8},

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -117,14 +116,12 @@ var errExpired = errors.New("the API server no longer has the list's snapshot")
 func badGateway(err error) bool { return hasCode(err, http.StatusBadGateway) }
 
 // etcdFailed reports whether the API server had no answer from etcd, which it
-// passes on as an internal error with etcd's text: "etcdserver: leader changed",
-// "etcdserver: request timed out".
+// passes on as an internal error with the text of etcd or of the connection to
+// it: "etcdserver: leader changed", "etcdserver: request timed out".
 func etcdFailed(err error) bool {
-	if !hasCode(err, http.StatusInternalServerError) {
-		return false
-	}
-	text := err.Error()
-	return strings.Contains(text, "etcdserver: ") || strings.Contains(text, "context deadline exceeded")
+	return hasCode(err, http.StatusInternalServerError) && containsAny(err.Error(), []string{
+		"etcdserver: ", "rpc error: code = Unavailable", "rpc error: code = DeadlineExceeded",
+	})
 }
 
 func hasCode(err error, codes ...int32) bool {

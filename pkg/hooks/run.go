@@ -62,8 +62,13 @@ func (r *Runner) Run(ctx context.Context, pod Pod, phase string, hooks []Hook) (
 			continue
 		}
 		r.failed.Add(1)
-		failures = append(failures, fmt.Errorf("%s hook %s: %w", phase, hook.title(), err))
-		if orFail(hook.OnError) == velerov1.HookErrorModeFail || ctx.Err() != nil {
+		fails := orFail(hook.OnError) == velerov1.HookErrorModeFail
+		consequence := ""
+		if fails && phase == Pre {
+			consequence = " keeps the pod out (onError Fail, the default)"
+		}
+		failures = append(failures, fmt.Errorf("%s hook %s%s: %w", phase, hook.title(), consequence, err))
+		if fails || ctx.Err() != nil {
 			if left := len(hooks) - i - 1; left > 0 {
 				log.Info("remaining hooks not run: an earlier one failed", "hooks", left)
 			}
@@ -133,7 +138,7 @@ func (h Hook) containerOf(pod Pod) (string, error) {
 // title names the hook to a person.
 func (h Hook) title() string {
 	if h.Name == "" {
-		return h.Source
+		return "(" + h.Source + ")"
 	}
 	return fmt.Sprintf("%q (%s)", h.Name, h.Source)
 }

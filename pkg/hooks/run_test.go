@@ -116,7 +116,7 @@ func TestRun(t *testing.T) {
 // TestFailureText is what a person reads of a hook that failed.
 func TestFailureText(t *testing.T) {
 	t.Parallel()
-	const prefix = `pre hook "quiesce" (hooks.resources[0].pre[0]): `
+	const prefix = `pre hook "quiesce" (hooks.resources[0].pre[0]) keeps the pod out (onError Fail, the default): `
 	pods := schema.GroupResource{Resource: "pods"}
 	for _, c := range []struct {
 		name   string
@@ -215,12 +215,16 @@ func TestFailureText(t *testing.T) {
 func TestFailureUnwraps(t *testing.T) {
 	t.Parallel()
 	r, _, _ := runner(func(context.Context, string, io.Writer, io.Writer) error { return exits(7) })
-	failures, _ := r.Run(t.Context(), web, hooks.Post, list("x"))
+	failures, blocked := r.Run(t.Context(), web, hooks.Post, list("x", "y"))
+	if !blocked || r.Attempted() != 2 || r.Failed() != 1 {
+		t.Errorf("blocked %v, attempted %d, failed %d", blocked, r.Attempted(), r.Failed())
+	}
 	var exit exec.ExitError
 	if !errors.As(errors.Join(failures...), &exit) || exit.ExitStatus() != 7 {
 		t.Errorf("got %v", failures)
 	}
-	if !strings.HasPrefix(failures[0].Error(), "post hook ") {
+	// It is too late to keep the pod out.
+	if !strings.HasPrefix(failures[0].Error(), `post hook "quiesce" (hooks.resources[0].pre[0]): run `) {
 		t.Errorf("got %v", failures)
 	}
 }
@@ -266,7 +270,7 @@ func TestInterrupted(t *testing.T) {
 	if len(f.ran) != 1 || len(failures) != 1 || !blocked || r.Attempted() != 2 {
 		t.Errorf("ran %q, failures %v, blocked %v", f.ran, failures, blocked)
 	}
-	if text := failures[0].Error(); !strings.Contains(text, "interrupted: the backup was cancelled; the command may go on") {
+	if text := failures[0].Error(); !strings.Contains(text, "pre[0]): run ") || !strings.Contains(text, "interrupted: the backup was cancelled; the command may go on") {
 		t.Errorf("got %s", text)
 	}
 }

@@ -4,7 +4,8 @@
 // of the sample application, the format of what it writes, a backup that Velero
 // wrote, wrong input, and crashes. It runs on the local cluster, or with
 // E2E_CLUSTER=kind or foreign (that of KUBECONFIG, see package provider) on
-// another, and leaves nothing; KEEP=1 leaves the cluster up for a look.
+// another, and leaves nothing; KEEP=1 leaves the cluster up for a look, and
+// E2E_NAME names it, so that several runs can stand side by side.
 package tests
 
 import (
@@ -105,12 +106,13 @@ func (b *bed) open(ctx context.Context) (err error) {
 	if b.tree, err = workspace.Find(); err != nil {
 		return err
 	}
-	b.folder = filepath.Join(b.tree.State, "e2e")
+	name := cmp.Or(os.Getenv("E2E_NAME"), "e2e")
+	b.folder = filepath.Join(b.tree.State, name)
 	if err := os.MkdirAll(b.folder, 0o755); err != nil {
 		return err
 	}
 	options := provider.FromEnv(b.tree)
-	options.Name, options.Out = "e2e", os.Stderr
+	options.Name, options.Out = name, os.Stderr
 	// Only the local cluster shows its node's processes to the tests that look at
 	// them, so it is the default also where there is another.
 	options.Kind = cmp.Or(os.Getenv("E2E_CLUSTER"), provider.Local)
