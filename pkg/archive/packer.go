@@ -3,12 +3,14 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -17,6 +19,9 @@ const (
 	// queuedMembers is how many members may wait to be written. With a store
 	// that stalls it is all that piles up.
 	queuedMembers = 4
+	// bytesInFlight bounds what is compressed or waits to be written, in
+	// uncompressed bytes; a larger member goes alone.
+	bytesInFlight = 4 << 20
 	// keptBytes is the size up to which a member's buffer is used again. Larger
 	// ones come from single large objects.
 	keptBytes = 2 * memberSize
@@ -28,7 +33,9 @@ type packed struct {
 	plain bytes.Buffer
 	tar   *tar.Writer // into plain; never closed, so it can go on in the next member
 	gz    bytes.Buffer
-	done  chan error // told once, when gz is complete
+	// weight is its share of the bytes in flight.
+	weight int64
+	done   chan error // told once, when gz is complete
 }
 
 // packer compresses members on all cores and writes them in the order in which
@@ -37,9 +44,13 @@ type packer struct {
 	compress chan *packed
 	ordered  chan *packed
 	free     chan *packed
-	broken   once
+	room     *semaphore.Weighted // of bytesInFlight
 	running  sync.WaitGroup
 	stopped  sync.Once
+
+	// alive ends with the first error, as its cause.
+	alive context.Context
+	fail  context.CancelCauseFunc
 
 	// Of the goroutine that writes, until it has ended.
 	written int64
@@ -51,8 +62,9 @@ func startPacker(w io.Writer) *packer {
 		compress: make(chan *packed, queuedMembers),
 		ordered:  make(chan *packed, queuedMembers),
 		free:     make(chan *packed, queuedMembers),
-		broken:   once{failed: make(chan struct{})},
+		room:     semaphore.NewWeighted(bytesInFlight),
 	}
+	p.alive, p.fail = context.WithCancelCause(context.Background())
 	for range min(runtime.GOMAXPROCS(0), maxPackers) {
 		p.running.Go(p.compressAll)
 	}
@@ -76,20 +88,22 @@ func (p *packer) member() *packed {
 // add hands a member on; it blocks while too many wait.
 func (p *packer) add(m *packed) error {
 	m.meta.Plain = int64(m.plain.Len())
+	m.weight = min(m.meta.Plain, bytesInFlight)
+	if p.room.Acquire(p.alive, m.weight) != nil {
+		return context.Cause(p.alive)
+	}
 	select {
 	case p.ordered <- m:
-	case <-p.broken.failed:
-		return p.broken.get()
+	case <-p.alive.Done():
+		return context.Cause(p.alive)
 	}
 	select {
 	case p.compress <- m:
 		return nil
-	case <-p.broken.failed:
-		return p.broken.get()
+	case <-p.alive.Done():
+		return context.Cause(p.alive)
 	}
 }
-
-func (p *packer) fail(err error) { p.broken.set(err) }
 
 // stop waits until everything that was added is written, or nothing more can be.
 func (p *packer) stop() error {
@@ -98,7 +112,7 @@ func (p *packer) stop() error {
 		close(p.ordered)
 	})
 	p.running.Wait()
-	return p.broken.get()
+	return context.Cause(p.alive)
 }
 
 func (p *packer) compressAll() {
@@ -108,6 +122,9 @@ func (p *packer) compressAll() {
 		_, err := gz.Write(m.plain.Bytes())
 		if closeErr := gz.Close(); err == nil {
 			err = closeErr
+		}
+		if m.plain.Cap() > keptBytes {
+			m.plain = bytes.Buffer{} // of one large object; only gz is needed now
 		}
 		m.done <- err
 	}
@@ -123,9 +140,9 @@ func (p *packer) writeAll(w io.Writer) {
 			if err != nil {
 				p.fail(fmt.Errorf("write archive: %w", err))
 			}
-		case <-p.broken.failed: // m may never be compressed
+		case <-p.alive.Done(): // m may never be compressed
 		}
-		if p.broken.get() != nil {
+		if p.alive.Err() != nil {
 			return
 		}
 	}
@@ -144,7 +161,8 @@ func (p *packer) write(w io.Writer, m *packed) error {
 }
 
 func (p *packer) recycle(m *packed) {
-	if m.plain.Cap() > keptBytes {
+	p.room.Release(m.weight)
+	if m.gz.Cap() > keptBytes {
 		return
 	}
 	m.meta = Member{}
@@ -154,26 +172,4 @@ func (p *packer) recycle(m *packed) {
 	case p.free <- m:
 	default:
 	}
-}
-
-// once keeps the first error.
-type once struct {
-	mu     sync.Mutex
-	err    error
-	failed chan struct{}
-}
-
-func (o *once) set(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.err == nil {
-		o.err = err
-		close(o.failed)
-	}
-}
-
-func (o *once) get() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
 }

@@ -73,6 +73,10 @@ func (w *Writer) entry(m *packed, name string, body []byte) error {
 	return m.tar.Flush()
 }
 
+// entryOverhead is the most that an entry of the usual kind takes besides its
+// body, in bytes: header and padding, twice with a long name.
+const entryOverhead = 4 * 512
+
 // endOfTar is what ends a tar: two empty blocks.
 var endOfTar [1024]byte
 
@@ -117,6 +121,7 @@ func (k *Kind) Write(namespace, name string, body []byte) error {
 		k.current = k.writer.packer.member()
 		k.current.meta = k.meta
 	}
+	k.current.plain.Grow(len(k.folders) * (len(body) + entryOverhead))
 	for _, folder := range k.folders {
 		if err := k.writer.entry(k.current, folder+place, body); err != nil {
 			return err

@@ -135,7 +135,10 @@ func (r *Record) patch(ctx context.Context, patch map[string]any, resourceVersio
 	if err != nil {
 		return fmt.Errorf("encode patch of %s %q: %w", r.target.Kind, r.target.Name, err)
 	}
-	_, err = r.client.Patch(ctx, r.target.Name, types.MergePatchType, body, metav1.PatchOptions{})
+	err = patiently(ctx, func() error {
+		_, err := r.client.Patch(ctx, r.target.Name, types.MergePatchType, body, metav1.PatchOptions{})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("patch %s %q: %w", r.target.Kind, r.target.Name, err)
 	}
@@ -156,11 +159,18 @@ func (r *Record) Finish(ctx context.Context, phase string, status map[string]any
 		patch["metadata"] = map[string]any{"annotations": annotations}
 	}
 	for attempt := 1; ; attempt++ {
-		current, err := r.client.Get(ctx, r.target.Name, metav1.GetOptions{})
+		var current *unstructured.Unstructured
+		err := patiently(ctx, func() (err error) {
+			current, err = r.client.Get(ctx, r.target.Name, metav1.GetOptions{})
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("get %s %q: %w", r.target.Kind, r.target.Name, err)
 		}
 		if before := phaseOf(current); before != "" && velerov1.BackupPhase(before).Terminal() {
+			if attempt > 1 && before == phase {
+				return nil // written by the attempt before, whose answer got lost
+			}
 			return fmt.Errorf("%s %q is %s: %w", r.target.Kind, r.target.Name, before, ErrEnded)
 		}
 		err = r.patch(ctx, patch, current.GetResourceVersion())
