@@ -20,6 +20,8 @@ const (
 	// filled while the other travels, or both travel.
 	partsInFlight = 2
 	abortTimeout  = 15 * time.Second
+	// uploadAttempts is how often a request of an upload under way is sent.
+	uploadAttempts = 6
 )
 
 // upload writes one object from a stream. The SDK's transfer manager does the
@@ -189,6 +191,10 @@ type readError struct{ err error }
 func (e *readError) Error() string { return "read what is to be written: " + e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
+// insist is for requests of an upload under way: when one is given up, all that
+// was sent before it is lost.
+func insist(o *s3.Options) { o.RetryMaxAttempts = uploadAttempts }
+
 func (u *upload) send(ctx context.Context, number int, p *part) error {
 	b := u.bucket
 	out, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
@@ -199,7 +205,7 @@ func (u *upload) send(ctx context.Context, number int, p *part) error {
 		Body:              p.reader(),
 		ContentLength:     &p.size,
 		ChecksumAlgorithm: b.config.checksum,
-	})
+	}, insist)
 	if err != nil {
 		return err
 	}
@@ -231,7 +237,7 @@ func (u *upload) complete(ctx context.Context) error {
 		Key:             aws.String(u.bucket.prefix + u.key),
 		UploadId:        u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
-	})
+	}, insist)
 	return err
 }
 

@@ -173,13 +173,13 @@ func TestOrSelector(t *testing.T) {
 		sets          []string
 		want, wantErr string
 	}{
-		"two":               {[]string{"app=web or tier!=cache,app=db"}, "app=web or app=db,tier notin (cache)", ""},
-		"one":               {[]string{"app=web"}, "app=web", ""},
-		"the last use wins": {[]string{"a=b or c=d", "e=f"}, "e=f", ""},
-		"or in a name":      {[]string{"colour=orange or or=or"}, "colour=orange or or=or", ""},
-		"a bad part":        {[]string{"app=web or app in"}, "", `"app in": unable to parse requirement: found '' expected: '('` + hint},
-		"nothing between":   {[]string{"app=web or  or x=y"}, "", `a selector beside "or" is missing` + hint},
-		"nothing":           {[]string{""}, "", `a selector beside "or" is missing` + hint},
+		"two":             {[]string{"app=web or tier!=cache,app=db"}, "app=web or app=db,tier notin (cache)", ""},
+		"one":             {[]string{"app=web"}, "app=web", ""},
+		"repeated":        {[]string{"a=b or c=d", "e=f"}, "a=b or c=d or e=f", ""},
+		"or in a name":    {[]string{"colour=orange or or=or"}, "colour=orange or or=or", ""},
+		"a bad part":      {[]string{"app=web or app in"}, "", `"app in": unable to parse requirement: found '' expected: '('` + hint},
+		"nothing between": {[]string{"app=web or  or x=y"}, "", `a selector beside "or" is missing` + hint},
+		"nothing":         {[]string{""}, "", `a selector beside "or" is missing` + hint},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 // orSeparator stands between the selectors of an OrSelector.
 const orSeparator = " or "
 
-// OrSelector is label selectors of which one must match, separated by " or ". A
-// repeated flag replaces the earlier value, as it does in Velero. The zero value
-// selects everything.
+// OrSelector is label selectors of which one must match, separated by " or " or
+// given by repeating the flag: an earlier one that no longer counted would back
+// up less than was asked for. The zero value selects everything.
 type OrSelector struct {
 	// LabelSelectors is nil while the flag was not given.
 	LabelSelectors []*metav1.LabelSelector
@@ -32,7 +32,7 @@ func (o *OrSelector) Set(s string) error {
 		}
 		all = append(all, parsed)
 	}
-	o.LabelSelectors = all
+	o.LabelSelectors = append(o.LabelSelectors, all...)
 	return nil
 }
 

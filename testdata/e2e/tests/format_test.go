@@ -35,7 +35,10 @@ func checkFormat(t *testing.T, s *session, name string) {
 }
 
 func checkKeys(t *testing.T, s *session, name string) {
-	want := []string{"velero-backup.json", name + "-claim.json"} // the claim is ours
+	want := []string{"velero-backup.json"}
+	for _, suffix := range []string{"-claim.json", "-index.json.gz", "-coverage.json.gz", "-checksums.json"} {
+		want = append(want, name+suffix) // these are ours
+	}
 	for _, suffix := range []string{
 		".tar.gz", "-logs.gz", "-podvolumebackups.json.gz", "-volumesnapshots.json.gz",
 		"-resource-list.json.gz", "-results.gz", "-itemoperations.json.gz", "-volumeinfo.json.gz",
