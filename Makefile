@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image demo demo-clean test test-unit test-integration test-e2e lint generate clean
+.PHONY: help build image demo demo-clean test test-unit test-integration test-e2e bench lint generate clean
 
 # All that is built, downloaded, started or recorded is below the state folder.
 STATE := $(abspath $(or $(TESTBED_STATE),.testbed))
@@ -16,11 +16,11 @@ export GOWORK := off
 E2E := testdata/e2e
 REPORT := $(STATE)/bin/testreport
 TAGS := integration,e2e,cluster
-# Every module of this repository that has Go code. The test environment is a
-# package of the product's module in a folder that ./... leaves out.
+# Every module of this repository that has Go code. The test environment and the
+# bench are packages of the product's module in a folder that ./... leaves out.
 MODULES := $(shell for m in $$(git ls-files --cached --others --exclude-standard '*go.mod'); do d=$$(dirname $$m); \
 	[ -z "$$(find $$d -name '*.go' -print -quit)" ] || echo $$d; done)
-packages = $(if $(filter .,$(1)),./... ./testdata/testenv/...,./...)
+packages = $(if $(filter .,$(1)),./... ./testdata/testenv/... ./testdata/bench/...,./...)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,11 @@ sweep:
 	@for c in $(STATE)/clusters/e2e $(STATE)/clusters/test-*; do \
 		[ ! -d $$c ] || $(STATE)/bin/cluster down --name $${c##*/}; done
 
+# It builds the executor as a release does, and only that.
+bench: $(STATE)/bin/cluster $(STATE)/bin/bench ## measure backups against the floor: OBJECTS, ROUNDS, SECRETS, PROFILE, KEEP; see testdata/bench
+	@go build '-ldflags=-s -w' -o bin/ ./cmd/executor
+	@$(STATE)/bin/bench
+
 generate: ## deepcopy functions and CRDs
 	go generate ./pkg/apis/...
 
@@ -95,9 +100,13 @@ clean: ## remove what was built, but not what runs
 	rm -rf bin dist
 
 # The tools are pinned by nested modules; go decides what is out of date.
-.PHONY: $(REPORT) $(STATE)/bin/demo $(STATE)/bin/staticcheck $(STATE)/bin/govulncheck
+.PHONY: $(REPORT) $(STATE)/bin/bench $(STATE)/bin/cluster $(STATE)/bin/demo $(STATE)/bin/staticcheck $(STATE)/bin/govulncheck
 $(REPORT):
 	@go -C $(E2E) build -o $@ ./cmd/testreport
+$(STATE)/bin/bench:
+	@go build -o $@ ./testdata/bench
+$(STATE)/bin/cluster:
+	@go -C testdata/cluster build '-ldflags=-s -w' -o $@ .
 $(STATE)/bin/demo:
 	@go -C $(E2E) build -o $@ ./cmd/demo
 $(STATE)/bin/staticcheck:

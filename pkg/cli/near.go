@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/spelling"
 )
 
 // mostNear is how many names a hint has.
@@ -21,7 +23,7 @@ func near(word string, names []string) []string {
 	for _, name := range names {
 		lower := strings.ToLower(name)
 		// A word is often the beginning of what was meant.
-		d := min(distance(word, lower), distance(word, lower[:min(len(word), len(lower))])+1)
+		d := min(spelling.Distance(word, lower), spelling.Distance(word, lower[:min(len(word), len(lower))])+1)
 		if strings.Contains(lower, word) || d <= max(len(word), 4)/2 {
 			found = append(found, candidate{name, d})
 		}
@@ -34,26 +36,4 @@ func near(word string, names []string) []string {
 		out = append(out, c.name)
 	}
 	return out
-}
-
-// distance is how many letters are to be changed, added or left out to make one
-// word the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/spelling"
 )
 
 const (
@@ -167,30 +169,9 @@ func setPartSize(c *s3Config, value string) error {
 func nearest(name string, candidates []string) string {
 	best, fewest := "", -1
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); fewest < 0 || d < fewest {
+		if d := spelling.Distance(strings.ToLower(name), strings.ToLower(c)); fewest < 0 || d < fewest {
 			best, fewest = c, d
 		}
 	}
 	return best
-}
-
-// editDistance is Levenshtein's, in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/kubectl-velero/kubectl-velero/testdata/testenv"
+)
+
+const (
+	defaultObjects = 10_500
+	defaultRounds  = 5
+	// manyObjects is where a round takes long enough to need fewer of them.
+	manyObjects = 20_000
+	fewRounds   = 3
+	// secretRounds bounds those with large Secrets, of which each moves gigabytes.
+	secretRounds = 2
+)
+
+// options are what the environment asks for.
+type options struct {
+	root, state string
+	executor    string
+	objects     int
+	rounds      int // 0 is the default of the data set
+	secrets     int
+	profile     string // folder; empty is none
+	keep        bool
+}
+
+func optionsFromEnv() (options, error) {
+	o := options{keep: os.Getenv("KEEP") == "1", profile: os.Getenv("PROFILE")}
+	var err error
+	if o.root, err = testenv.RepositoryRoot(); err != nil {
+		return o, err
+	}
+	if o.state, err = testenv.StateFolder(); err != nil {
+		return o, err
+	}
+	o.executor = cmp.Or(os.Getenv("EXECUTOR"), o.path("bin", "executor"))
+	for _, number := range []struct {
+		name     string
+		to       *int
+		fallback int
+	}{{"OBJECTS", &o.objects, defaultObjects}, {"ROUNDS", &o.rounds, 0}, {"SECRETS", &o.secrets, 0}} {
+		*number.to = number.fallback
+		text := os.Getenv(number.name)
+		if text == "" {
+			continue
+		}
+		if *number.to, err = strconv.Atoi(text); err != nil || *number.to < 0 {
+			return o, fmt.Errorf("%s=%q: it must be a number", number.name, text)
+		}
+	}
+	if o.objects%perNamespace != 0 || o.objects == 0 {
+		return o, fmt.Errorf("OBJECTS=%d: it must be a multiple of %d, which is what a namespace holds", o.objects, perNamespace)
+	}
+	return o, nil
+}
+
+// path is one in the repository.
+func (o options) path(elements ...string) string {
+	return filepath.Join(append([]string{o.root}, elements...)...)
+}
+
+// sets are the data sets to measure, the one that bench.json is about first
+// among those of the mix last.
+func (o options) sets() []dataSet {
+	var sets []dataSet
+	if o.objects > defaultObjects {
+		sets = append(sets, dataSet{objects: defaultObjects, rounds: cmp.Or(o.rounds, defaultRounds)})
+	}
+	rounds := defaultRounds
+	if o.objects > manyObjects {
+		rounds = fewRounds
+	}
+	sets = append(sets, dataSet{objects: o.objects, rounds: cmp.Or(o.rounds, rounds), main: true})
+	if o.secrets > 0 {
+		sets = append(sets, dataSet{secrets: o.secrets, rounds: min(secretRounds, cmp.Or(o.rounds, secretRounds))})
+	}
+	return sets
+}
+
+// dataSet is what a cluster holds, either objects of the mix or large Secrets.
+type dataSet struct {
+	objects, secrets int
+	rounds           int
+	main             bool // what bench.json is about
+}
+
+func (s dataSet) size() int { return max(s.objects, s.secrets) }
+
+// name is that of its cluster.
+func (s dataSet) name() string {
+	if s.secrets > 0 {
+		return fmt.Sprintf("bench-secrets-%d", s.secrets)
+	}
+	return fmt.Sprintf("bench-%d", s.objects)
+}
+
+func (s dataSet) title() string {
+	if s.secrets > 0 {
+		return fmt.Sprintf("%s Secrets of 1 MiB", thousands(s.secrets))
+	}
+	return fmt.Sprintf("%s objects", thousands(s.objects))
+}
