@@ -4,35 +4,20 @@ package backup_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
-	"sigs.k8s.io/yaml"
 
-	"github.com/kubectl-velero/kubectl-velero/pkg/apis/crds"
-	"github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/client"
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
@@ -41,191 +26,6 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 	"github.com/kubectl-velero/kubectl-velero/testdata/testenv"
 )
-
-func TestMain(m *testing.M) { testenv.Main(m) }
-
-// fixture is a namespace of Velero's with one location in a bucket of its own,
-// and a namespace to back up.
-type fixture struct {
-	t        *testing.T
-	velero   string
-	app      string
-	location store.Location
-	client   *client.Client
-	dynamic  dynamic.Interface
-}
-
-var counter atomic.Int32
-
-func newFixture(t *testing.T) *fixture {
-	t.Helper()
-	cfg := testenv.APIServer(t)
-	dyn, err := dynamic.NewForConfig(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	velero, err := client.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := counter.Add(1)
-	f := &fixture{t: t, velero: fmt.Sprintf("velero-%d", n), app: fmt.Sprintf("app-%d", n), location: testenv.S3(t), client: velero, dynamic: dyn}
-	f.installCRDs()
-	f.create("namespaces", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.velero}})
-	f.create("namespaces", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.app, Labels: map[string]string{"app": "yes"}}})
-	f.addLocation("default", f.location.Bucket, f.location.Config)
-	return f
-}
-
-func (f *fixture) installCRDs() {
-	f.t.Helper()
-	all, err := crds.All()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for _, crd := range all {
-		f.create("customresourcedefinitions.apiextensions.k8s.io", "", crd)
-	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		_, err := f.client.BackupStorageLocations("default").List(f.t.Context(), metav1.ListOptions{})
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatal(err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// create makes an object; one that exists is fine.
-func (f *fixture) create(resource, namespace string, obj any) {
-	f.t.Helper()
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	gr := schema.ParseGroupResource(resource)
-	_, err = f.dynamic.Resource(gr.WithVersion("v1")).Namespace(namespace).
-		Create(f.t.Context(), withKind(content, gr, obj), metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		f.t.Fatalf("create %s: %v", resource, err)
-	}
-}
-
-func withKind(content map[string]any, gr schema.GroupResource, obj any) *unstructured.Unstructured {
-	u := &unstructured.Unstructured{Object: content}
-	if u.GetKind() == "" {
-		name := fmt.Sprintf("%T", obj)
-		u.SetGroupVersionKind(gr.WithVersion("v1").GroupVersion().WithKind(name[strings.LastIndex(name, ".")+1:]))
-	}
-	return u
-}
-
-func (f *fixture) addLocation(name, bucket string, config map[string]string) {
-	f.t.Helper()
-	_, err := f.client.BackupStorageLocations(f.velero).Create(f.t.Context(), &velerov1.BackupStorageLocation{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: f.velero},
-		Spec: velerov1.BackupStorageLocationSpec{
-			Provider: "aws", Config: config, Default: name == "default",
-			ObjectStorage: &velerov1.ObjectStorageLocation{Bucket: bucket, Prefix: f.location.Prefix, CACert: f.location.CACert},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-func (f *fixture) configMap(name string, labels map[string]string) {
-	f.t.Helper()
-	f.create("configmaps", f.app, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: f.app, Labels: labels}, Data: map[string]string{"k": "<&> ü"}})
-}
-
-// add creates a Backup as the plugin does.
-func (f *fixture) add(name string, spec velerov1.BackupSpec) {
-	f.t.Helper()
-	_, err := f.client.Backups(f.velero).Create(f.t.Context(), &velerov1.Backup{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: f.velero}, Spec: spec,
-		Status: velerov1.BackupStatus{Phase: velerov1.BackupPhaseInProgress},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// run carries out a Backup in this process and returns it as it is afterwards.
-func (f *fixture) run(name string, change func(*run.Env)) (report.Summary, *velerov1.Backup) {
-	f.t.Helper()
-	ctx, cancel, env, err := run.Start(f.t.Context(), run.Options{
-		Namespace: f.velero, Kubeconfig: testenv.Kubeconfig(f.t), CredentialsFile: f.location.CredentialsFile,
-	}, "backup", name)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer cancel()
-	if change != nil {
-		change(env)
-	}
-	summary, err := backup.Run(ctx, backup.Config{Env: env, Name: name})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	after, err := f.client.Backups(f.velero).Get(f.t.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return summary, after
-}
-
-func (f *fixture) bucket() store.Bucket {
-	f.t.Helper()
-	b, err := store.Open(f.t.Context(), f.location)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return b
-}
-
-func (f *fixture) keys() []string {
-	f.t.Helper()
-	var keys []string
-	for info, err := range f.bucket().List(f.t.Context(), "") {
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		keys = append(keys, info.Key)
-	}
-	return keys
-}
-
-// items reads the archive back: "resource namespace/name".
-func (f *fixture) items(name string) []string {
-	f.t.Helper()
-	body, err := catalog.New(f.bucket()).OpenArchive(f.t.Context(), name)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer body.Close()
-	reader, err := archive.NewReader(body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	var items []string
-	for {
-		item, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			return items
-		}
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		if !json.Valid(item.Body) {
-			f.t.Errorf("%s %s/%s is no JSON", item.Resource, item.Namespace, item.Name)
-		}
-		items = append(items, fmt.Sprintf("%s %s/%s", item.Resource, item.Namespace, item.Name))
-	}
-}
 
 func TestBackupOfANamespace(t *testing.T) {
 	f := newFixture(t)
@@ -236,15 +36,8 @@ func TestBackupOfANamespace(t *testing.T) {
 	if summary.Outcome != report.Completed || after.Status.Phase != velerov1.BackupPhaseCompleted {
 		t.Fatalf("summary %+v, phase %s", summary, after.Status.Phase)
 	}
-	if diff := cmp.Diff([]string{"namespaces /" + f.app, "configmaps " + f.app + "/kept"}, f.items("one")); diff != "" {
-		t.Errorf("items (-want +got):\n%s", diff)
-	}
-	wantKeys := []string{
-		"backups/one/one-claim.json", "backups/one/one-itemoperations.json.gz", "backups/one/one-logs.gz", "backups/one/one-podvolumebackups.json.gz",
-		"backups/one/one-resource-list.json.gz", "backups/one/one-results.gz", "backups/one/one-volumeinfo.json.gz",
-		"backups/one/one-volumesnapshots.json.gz", "backups/one/one.tar.gz", "backups/one/velero-backup.json",
-	}
-	if diff := cmp.Diff(wantKeys, f.keys()); diff != "" {
+	f.expect("one", "namespaces=/APP configmaps=APP/kept")
+	if diff := cmp.Diff(filesOf("one"), f.keys()); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 	f.checkRecord(after)
@@ -351,36 +144,6 @@ spec:
 	}
 }
 
-func (f *fixture) apply(manifest, plural string) {
-	f.t.Helper()
-	if err := f.tryApply(manifest, plural); err != nil && !apierrors.IsAlreadyExists(err) {
-		f.t.Fatal(err)
-	}
-}
-
-func (f *fixture) applyUntilServed(manifest, plural string) {
-	f.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		err := f.tryApply(manifest, plural)
-		if err == nil || apierrors.IsAlreadyExists(err) {
-			return
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatal(err)
-		}
-	}
-}
-
-func (f *fixture) tryApply(manifest, plural string) error {
-	var u unstructured.Unstructured
-	if err := yaml.Unmarshal([]byte(manifest), &u.Object); err != nil {
-		return err
-	}
-	gvr := u.GroupVersionKind().GroupVersion().WithResource(plural)
-	_, err := f.dynamic.Resource(gvr).Namespace(u.GetNamespace()).Create(f.t.Context(), &u, metav1.CreateOptions{})
-	return err
-}
-
 func TestBadInput(t *testing.T) {
 	f := newFixture(t)
 	wrong := filepath.Join(t.TempDir(), "credentials")
@@ -459,19 +222,6 @@ func TestNameTakenInTheBucket(t *testing.T) {
 	if diff := cmp.Diff(before, f.content("backups/taken/")); diff != "" {
 		t.Errorf("the backup that was there changed:\n%s", diff)
 	}
-}
-
-// content maps every key below prefix to its entity tag.
-func (f *fixture) content(prefix string) map[string]string {
-	f.t.Helper()
-	content := map[string]string{}
-	for info, err := range f.bucket().List(f.t.Context(), prefix) {
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		content[info.Key] = info.ETag + info.ModTime.String()
-	}
-	return content
 }
 
 func TestAnAttemptThatDiedIsTakenOver(t *testing.T) {
