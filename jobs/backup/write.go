@@ -15,7 +15,7 @@ import (
 )
 
 // keptBody is the size up to which a kind's scratch space is used again.
-const keptBody = 256 << 10
+const keptBody = 2 << 20
 
 func placeOf(obj cluster.Object) place { return place{obj.Namespace, obj.Name} }
 

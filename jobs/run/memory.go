@@ -38,10 +38,11 @@ func KeepMemoryLow(ctx context.Context) {
 	}()
 }
 
-// memoryLimit leaves room for garbage: as much as is alive, and some more.
+// memoryLimit leaves room for garbage, a quarter of what is alive and some more, so
+// that the collector doesn't run all the time.
 func memoryLimit(live uint64) int64 {
-	const room = 16 << 20
-	return max(leastMemory, 2*int64(live)+room)
+	const room = 8 << 20
+	return max(leastMemory, int64(live)*5/4+room)
 }
 
 // liveHeap is what the last collection found alive, in bytes.

@@ -22,9 +22,11 @@ const (
 	// bytesInFlight bounds what is compressed or waits to be written, in
 	// uncompressed bytes; a larger member goes alone.
 	bytesInFlight = 4 << 20
+	// expectedRatio is how many times smaller a member gets at least, as a rule.
+	expectedRatio = 4
 	// keptBytes is the size up to which a member's buffer is used again. Larger
 	// ones come from single large objects.
-	keptBytes = 2 * memberSize
+	keptBytes = 4 << 20
 )
 
 // packed is a member on its way: filled, compressed, written.
@@ -118,6 +120,7 @@ func (p *packer) stop() error {
 func (p *packer) compressAll() {
 	gz := gzip.NewWriter(nil)
 	for m := range p.compress {
+		m.gz.Grow(m.plain.Len() / expectedRatio)
 		gz.Reset(&m.gz)
 		_, err := gz.Write(m.plain.Bytes())
 		if closeErr := gz.Close(); err == nil {
