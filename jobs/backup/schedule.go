@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,9 +13,6 @@ import (
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
-
-// nameLayout is the time in the name of a scheduled backup.
-const nameLayout = "20060102150405"
 
 // fromSchedule creates the Backup for the turn that this Job stands for. A
 // second attempt of the Job finds the Backup of the first.
@@ -62,31 +58,12 @@ func (c Config) dueTime(ctx context.Context) (time.Time, error) {
 	return due.UTC(), nil
 }
 
-// scheduled builds the Backup as Velero does: the template as its spec, the
-// template's labels or else the schedule's, the schedule's annotations.
+// scheduled builds the Backup of this Job.
 func (c Config) scheduled(schedule *velerov1.Schedule, due time.Time) *velerov1.Backup {
-	labels := schedule.Spec.Template.Metadata.Labels
-	if labels == nil {
-		labels = schedule.Labels
-	}
-	labels = maps.Clone(labels)
-	setMap(&labels, velerov1.ScheduleNameLabel, schedule.Name)
-	annotations := maps.Clone(schedule.Annotations)
-	delete(annotations, "kubectl.kubernetes.io/last-applied-configuration")
-	setMap(&annotations, velerov1.JobNameAnnotation, c.JobName)
-	setMap(&annotations, velerov1.JobUIDAnnotation, c.JobUID)
-	backup := &velerov1.Backup{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:      schedule.Name + "-" + due.Format(nameLayout),
-			Namespace: schedule.Namespace, Labels: labels, Annotations: annotations,
-		},
-		Spec:   *schedule.Spec.Template.DeepCopy(),
-		Status: velerov1.BackupStatus{Phase: velerov1.BackupPhaseInProgress, StartTimestamp: now()},
-	}
-	if isTrue(schedule.Spec.UseOwnerReferencesInBackup) {
-		owner := metav1.NewControllerRef(schedule, velerov1.SchemeGroupVersion.WithKind("Schedule"))
-		backup.OwnerReferences = []metav1.OwnerReference{*owner}
-	}
+	backup := schedule.NewBackup(schedule.BackupName(due))
+	setMap(&backup.Annotations, velerov1.JobNameAnnotation, c.JobName)
+	setMap(&backup.Annotations, velerov1.JobUIDAnnotation, c.JobUID)
+	backup.Status = velerov1.BackupStatus{Phase: velerov1.BackupPhaseInProgress, StartTimestamp: now()}
 	return backup
 }
 

@@ -8,19 +8,17 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 )
 
 // scheduledName is the name of a backup that is made from a schedule and was
-// given none: that of the schedule and the time, as the schedule's own have it.
+// given none.
 func (o *backupCreate) scheduledName(now time.Time) string {
-	return string(o.fromSchedule) + "-" + now.UTC().Format("20060102150405")
+	return (&velerov1.Schedule{ObjectMeta: metav1.ObjectMeta{Name: string(o.fromSchedule)}}).BackupName(now)
 }
 
 // ofSchedule builds the Backup that the schedule would make now. The labels and
@@ -59,27 +57,11 @@ func (o *backupCreate) tellIgnored(f *Factory) {
 	fmt.Fprintf(f.ErrOut, "note: schedule %q says what is backed up; other filters have no effect\n", o.fromSchedule)
 }
 
-// scheduled has the labels of the template, or else of the schedule, as Velero's
-// scheduled backups do.
+// scheduled is the schedule's Backup, with what the command line adds.
 func (o *backupCreate) scheduled(schedule *velerov1.Schedule) *velerov1.Backup {
-	labels, annotations := map[string]string{}, map[string]string{}
-	if own := schedule.Spec.Template.Metadata.Labels; own != nil {
-		maps.Copy(labels, own)
-	} else {
-		maps.Copy(labels, schedule.Labels)
-	}
-	maps.Copy(labels, o.labels.Data())
-	labels[velerov1.ScheduleNameLabel] = schedule.Name
-	maps.Copy(annotations, schedule.Annotations)
-	delete(annotations, corev1.LastAppliedConfigAnnotation)
-	maps.Copy(annotations, o.annotations.Data())
-	backup := &velerov1.Backup{
-		ObjectMeta: metav1.ObjectMeta{Namespace: schedule.Namespace, Name: o.name, Labels: labels, Annotations: annotations},
-		Spec:       *schedule.Spec.Template.DeepCopy(),
-	}
-	if ptr.Deref(schedule.Spec.UseOwnerReferencesInBackup, false) {
-		owner := metav1.NewControllerRef(schedule, velerov1.SchemeGroupVersion.WithKind("Schedule"))
-		backup.OwnerReferences = []metav1.OwnerReference{*owner}
-	}
+	backup := schedule.NewBackup(o.name)
+	maps.Copy(backup.Labels, o.labels.Data())
+	maps.Copy(backup.Annotations, o.annotations.Data())
+	backup.Labels[velerov1.ScheduleNameLabel] = schedule.Name
 	return backup
 }
