@@ -35,7 +35,7 @@ type request struct {
 // parse reads what the Backup asks for and returns every problem of it.
 func (o *operation) parse(ctx context.Context) (request, []string, error) {
 	spec := o.backup.Spec
-	r := request{selection: selection(spec)}
+	r := request{selection: filter.OfBackup(spec)}
 	problems := filter.Validate(r.selection)
 	problems = append(problems, unsupported(spec)...)
 	problems = append(problems, hooks.Validate(spec.Hooks)...)
@@ -170,21 +170,6 @@ func scopeOf(resources *cluster.Resources, name string) (gr schema.GroupResource
 	}
 	res, known := resources.Lookup(gr)
 	return gr, res.Namespaced, known
-}
-
-// selection is the filter part of a spec.
-func selection(spec velerov1.BackupSpec) filter.Spec {
-	return filter.Spec{
-		IncludedNamespaces: spec.IncludedNamespaces, ExcludedNamespaces: spec.ExcludedNamespaces,
-		IncludedResources: spec.IncludedResources, ExcludedResources: spec.ExcludedResources,
-		IncludeClusterResources:          spec.IncludeClusterResources,
-		IncludedClusterScopedResources:   spec.IncludedClusterScopedResources,
-		ExcludedClusterScopedResources:   spec.ExcludedClusterScopedResources,
-		IncludedNamespaceScopedResources: spec.IncludedNamespaceScopedResources,
-		ExcludedNamespaceScopedResources: spec.ExcludedNamespaceScopedResources,
-		LabelSelector:                    spec.LabelSelector,
-		OrLabelSelectors:                 spec.OrLabelSelectors,
-	}
 }
 
 // unsupported names every part of the spec that this version would have to

@@ -35,7 +35,7 @@ func (o *backupCreate) ofSchedule(ctx context.Context, f *Factory) (*velerov1.Ba
 	if err != nil {
 		return nil, s.explain(fmt.Sprintf("read schedule %q", o.fromSchedule), err)
 	}
-	if problems := filter.Validate(selectionOf(schedule.Spec.Template)); len(problems) > 0 {
+	if problems := filter.Validate(filter.OfBackup(schedule.Spec.Template)); len(problems) > 0 {
 		return nil, fmt.Errorf("schedule %q: %s", schedule.Name, strings.Join(problems, "; "))
 	}
 	o.tellIgnored(f)

@@ -50,7 +50,7 @@ func (s *session) checkSelection(ctx context.Context, annotations map[string]str
 	if _, err = filter.NewObjects(include, exclude, resolve); err != nil {
 		return errors.New(objectFlags.Replace(err.Error()))
 	}
-	return s.warnOfKinds(selectionOf(*spec), policies, resolve)
+	return s.warnOfKinds(filter.OfBackup(*spec), policies, resolve)
 }
 
 // namesKinds reports whether any list of kinds has an entry.
@@ -110,7 +110,7 @@ func (s *session) policies(ctx context.Context, spec *velerov1.BackupSpec) (*pol
 	if err != nil {
 		return nil, err
 	}
-	if conflicts := policies.Conflicts(selectionOf(*spec)); len(conflicts) > 0 {
+	if conflicts := policies.Conflicts(filter.OfBackup(*spec)); len(conflicts) > 0 {
 		return nil, errors.New(flagNames.Replace(strings.Join(conflicts, "; ")))
 	}
 	for _, text := range policies.Warnings() {

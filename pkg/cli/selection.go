@@ -73,7 +73,7 @@ func (s *selectionFlags) complete(f *Factory, cmd *cobra.Command) {
 func (s *selectionFlags) check() error {
 	spec := velerov1.BackupSpec{}
 	s.fill(&spec)
-	if err := checkFilter(selectionOf(spec)); err != nil {
+	if err := checkFilter(filter.OfBackup(spec)); err != nil {
 		return err
 	}
 	_, _, err := s.objects()
@@ -118,19 +118,4 @@ func (s *selectionFlags) annotate(annotations map[string]string) map[string]stri
 		}
 	}
 	return annotations
-}
-
-// selectionOf is the filter part of a spec.
-func selectionOf(spec velerov1.BackupSpec) filter.Spec {
-	return filter.Spec{
-		IncludedNamespaces: spec.IncludedNamespaces, ExcludedNamespaces: spec.ExcludedNamespaces,
-		IncludedResources: spec.IncludedResources, ExcludedResources: spec.ExcludedResources,
-		IncludeClusterResources:          spec.IncludeClusterResources,
-		IncludedClusterScopedResources:   spec.IncludedClusterScopedResources,
-		ExcludedClusterScopedResources:   spec.ExcludedClusterScopedResources,
-		IncludedNamespaceScopedResources: spec.IncludedNamespaceScopedResources,
-		ExcludedNamespaceScopedResources: spec.ExcludedNamespaceScopedResources,
-		LabelSelector:                    spec.LabelSelector,
-		OrLabelSelectors:                 spec.OrLabelSelectors,
-	}
 }
