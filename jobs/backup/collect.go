@@ -1,9 +1,12 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,18 +58,19 @@ func (c *collector) collect(ctx context.Context) error {
 // phases divides the selected kinds into those listed one after the other and
 // those listed at once.
 func (c *collector) phases() (first, rest []*kind) {
-	for _, gr := range []schema.GroupResource{podResource, claimResource, volumeResource} {
-		for _, k := range c.kinds {
-			if k.wanted && k.GroupResource() == gr {
-				first = append(first, k)
-			}
-		}
-	}
+	alone := []schema.GroupResource{podResource, claimResource, volumeResource}
 	for _, k := range c.kinds {
-		if gr := k.GroupResource(); k.wanted && gr != podResource && gr != claimResource && gr != volumeResource {
+		switch {
+		case !k.wanted:
+		case slices.Contains(alone, k.GroupResource()):
+			first = append(first, k)
+		default:
 			rest = append(rest, k)
 		}
 	}
+	slices.SortStableFunc(first, func(a, b *kind) int {
+		return cmp.Compare(slices.Index(alone, a.GroupResource()), slices.Index(alone, b.GroupResource()))
+	})
 	return first, rest
 }
 
@@ -74,21 +78,21 @@ func (c *collector) phases() (first, rest []*kind) {
 // returned function is called.
 func (c *collector) showProgress(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
-	var group errgroup.Group
-	group.Go(func() error {
+	var running sync.WaitGroup
+	running.Go(func() {
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ctx.Done():
-				return nil
+				return
 			case <-ticker.C:
 				done := c.report.Items()
 				c.record.Progress(ctx, "itemsBackedUp", max(done, int(c.total.Load())), done)
 			}
 		}
 	})
-	return func() { cancel(); _ = group.Wait() }
+	return func() { cancel(); running.Wait() }
 }
 
 // listAll lists kinds at once.
