@@ -163,11 +163,9 @@ func TestDeletesEverythingInOrder(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	inProgress := func(b *velerov1.Backup) {
-		b.Annotations[velerov1.HeartbeatAnnotation] = time.Now().UTC().Format(time.RFC3339)
-	}
 	for name, test := range map[string]struct {
 		backup *velerov1.Backup
+		alive  bool // its executor beats just before the deletion, not when this table is made
 		files  map[string]string
 		cfg    deletejob.Config
 		setup  func(*world)
@@ -185,7 +183,7 @@ func TestRefusals(t *testing.T) {
 			want: `backup "shop" is in storage location "default", not in "west"; hint: leave --location out`,
 		},
 		"in progress, Job there": {
-			backup: backup(velerov1.BackupPhaseInProgress, inProgress),
+			backup: backup(velerov1.BackupPhaseInProgress), alive: true,
 			setup: func(w *world) {
 				w.api.Add("/apis/batch/v1/namespaces/velero/jobs", &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "backup-shop-1", CreationTimestamp: metav1.Now(), Labels: map[string]string{
 					velerov1.OperationLabel: velerov1.OperationBackup, velerov1.OperationUIDLabel: "uid-of-shop",
@@ -194,8 +192,8 @@ func TestRefusals(t *testing.T) {
 			want: `Backup "shop" is in progress (Job "backup-shop-1"); hint: wait until it has ended, or stop it by deleting its Job`,
 		},
 		"in progress, Job not there yet": {
-			backup: backup(velerov1.BackupPhaseInProgress, inProgress),
-			want:   `Backup "shop" is in progress: its Job is about to be created; hint: try again in a minute`,
+			backup: backup(velerov1.BackupPhaseInProgress), alive: true,
+			want: `Backup "shop" is in progress: its Job is about to be created; hint: try again in a minute`,
 		},
 		"in progress, a Velero server's": {
 			backup: backup(velerov1.BackupPhaseFinalizing, func(b *velerov1.Backup) { b.Annotations = nil }),
@@ -269,6 +267,9 @@ func TestRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, test.files)
+			if test.alive {
+				test.backup.Annotations[velerov1.HeartbeatAnnotation] = time.Now().UTC().Format(time.RFC3339)
+			}
 			if test.backup != nil {
 				w.api.Add(veleroNamespace+"backups", test.backup)
 			}

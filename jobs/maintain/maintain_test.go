@@ -173,8 +173,11 @@ func TestEndsOfBackups(t *testing.T) {
 	failedJob := job("backup", "uid-of-shop", jobFailed)
 	for name, test := range map[string]struct {
 		backup *velerov1.Backup
-		setup  func(t *testing.T, w *world)
-		want   status
+		// fresh sets times just before the run: a parallel test may start
+		// minutes after this table was made.
+		fresh func(b *velerov1.Backup)
+		setup func(t *testing.T, w *world)
+		want  status
 		// outcome of the run; empty means Completed.
 		outcome report.Outcome
 		reason  string
@@ -187,11 +190,15 @@ func TestEndsOfBackups(t *testing.T) {
 			backup: backup(), want: status{Phase: "Failed", Reason: "it was never started: there is no Job for it"},
 		},
 		"Job gone, but not for 60 s": {
-			backup: backup(velerov1.HeartbeatAnnotation, ago(30*time.Second).UTC().Format(time.RFC3339)),
-			want:   status{Phase: "InProgress"},
+			backup: backup(),
+			fresh: func(b *velerov1.Backup) {
+				b.Annotations[velerov1.HeartbeatAnnotation] = ago(30 * time.Second).UTC().Format(time.RFC3339)
+			},
+			want: status{Phase: "InProgress"},
 		},
 		"just created": {
-			backup: func() *velerov1.Backup { b := backup(); b.CreationTimestamp = metav1.Now(); return b }(),
+			backup: backup(),
+			fresh:  func(b *velerov1.Backup) { b.CreationTimestamp = metav1.Now() },
 			want:   status{Phase: "InProgress"},
 		},
 		"killed": {
@@ -288,6 +295,9 @@ func TestEndsOfBackups(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			if test.fresh != nil {
+				test.fresh(test.backup)
+			}
 			w.api.Add(veleroNamespace+"backups", test.backup)
 			if test.setup != nil {
 				test.setup(t, w)
