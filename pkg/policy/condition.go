@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/strictyaml"
 )
 
 // condition reports whether a policy's condition holds for a volume.
@@ -27,7 +29,7 @@ func (d *decoder) conditions(n *node) []condition {
 			all = append(all, c)
 		}
 	}
-	d.mapping(n, map[string]func(*node){
+	d.Mapping(n, strictyaml.Fields{
 		"capacity":     func(n *node) { add(d.capacity(n)) },
 		"storageClass": func(n *node) { add(d.storageClass(n)) },
 		"nfs":          func(n *node) { add(d.nfs(n)) },
@@ -42,13 +44,13 @@ func (d *decoder) conditions(n *node) []condition {
 // capacity reads "lo,hi": both ends belong to the range, and one that is empty
 // or 0 is open.
 func (d *decoder) capacity(n *node) condition {
-	text, ok := d.text(n)
+	text, ok := d.Text(n)
 	if !ok {
 		return nil
 	}
 	parts := strings.Split(text, ",")
 	if len(parts) != 2 {
-		d.problem(n, `%q must be a lower and an upper bound with one comma between; hint: write "10Gi,100Gi", "10Gi," or ",100Gi"`, text)
+		d.Problem(n, `%q must be a lower and an upper bound with one comma between; hint: write "10Gi,100Gi", "10Gi," or ",100Gi"`, text)
 		return nil
 	}
 	lower, lowerOK := d.bound(n, parts[0])
@@ -57,7 +59,7 @@ func (d *decoder) capacity(n *node) condition {
 		return nil
 	}
 	if !upper.IsZero() && lower.Cmp(upper) > 0 {
-		d.problem(n, "%q: the lower bound is above the upper; hint: exchange them", text)
+		d.Problem(n, "%q: the lower bound is above the upper; hint: exchange them", text)
 		return nil
 	}
 	return func(f facts) bool {
@@ -71,12 +73,12 @@ func (d *decoder) bound(n *node, text string) (resource.Quantity, bool) {
 		return resource.Quantity{}, true
 	}
 	if !size.MatchString(text) {
-		d.problem(n, "%q is no size; hint: write one like 500Mi or 10Gi", text)
+		d.Problem(n, "%q is no size; hint: write one like 500Mi or 10Gi", text)
 		return resource.Quantity{}, false
 	}
 	quantity, err := resource.ParseQuantity(text)
 	if err != nil {
-		d.problem(n, "%q is no size: %v; hint: write one like 500Mi or 10Gi", text, err)
+		d.Problem(n, "%q is no size: %v; hint: write one like 500Mi or 10Gi", text, err)
 		return resource.Quantity{}, false
 	}
 	return quantity, true
@@ -84,7 +86,7 @@ func (d *decoder) bound(n *node, text string) (resource.Quantity, bool) {
 
 // storageClass never holds for a volume without a class.
 func (d *decoder) storageClass(n *node) condition {
-	classes := d.texts(n)
+	classes := d.Texts(n)
 	if len(classes) == 0 {
 		return nil
 	}
@@ -94,9 +96,9 @@ func (d *decoder) storageClass(n *node) condition {
 // nfs reads {server, path}; what isn't given may be anything.
 func (d *decoder) nfs(n *node) condition {
 	var server, path string
-	d.mapping(n, map[string]func(*node){
-		"server": func(n *node) { server, _ = d.text(n) },
-		"path":   func(n *node) { path, _ = d.text(n) },
+	d.Mapping(n, strictyaml.Fields{
+		"server": func(n *node) { server, _ = d.Text(n) },
+		"path":   func(n *node) { path, _ = d.Text(n) },
 	})
 	return func(f facts) bool {
 		return f.nfs != nil && (server == "" || server == f.nfs.Server) && (path == "" || path == f.nfs.Path)
@@ -109,12 +111,12 @@ func (d *decoder) csi(n *node) condition {
 	var driver string
 	var attributes map[string]string
 	var attributesNode *node
-	d.mapping(n, map[string]func(*node){
-		"driver":           func(n *node) { driver, _ = d.text(n) },
-		"volumeAttributes": func(n *node) { attributes, attributesNode = d.textMap(n), n },
+	d.Mapping(n, strictyaml.Fields{
+		"driver":           func(n *node) { driver, _ = d.Text(n) },
+		"volumeAttributes": func(n *node) { attributes, attributesNode = d.TextMap(n), n },
 	})
 	if len(attributes) > 0 && driver == "" {
-		d.problem(attributesNode, "has a meaning for one driver only; hint: add driver beside it")
+		d.Problem(attributesNode, "has a meaning for one driver only; hint: add driver beside it")
 	}
 	return func(f facts) bool {
 		return f.csi != nil && (driver == "" || driver == f.csi.driver) && holds(f.csi.attributes, attributes)
@@ -125,14 +127,14 @@ func (d *decoder) csi(n *node) condition {
 // the volume source is called configMap, and what it promises shall work.
 func (d *decoder) volumeTypes(n *node) condition {
 	var types []string
-	d.list(n, func(n *node) {
-		name, ok := d.text(n)
+	d.List(n, func(n *node) {
+		name, ok := d.Text(n)
 		if !ok {
 			return
 		}
 		types = append(types, name)
 		if !slices.ContainsFunc(sourceTypes(), func(known string) bool { return strings.EqualFold(known, name) }) {
-			d.warnings = append(d.warnings, place(n.Line, n.Column, n.path)+quoteType(name))
+			d.warnings = append(d.warnings, n.Place()+quoteType(name))
 		}
 	})
 	if len(types) == 0 {
@@ -147,7 +149,7 @@ func (d *decoder) volumeTypes(n *node) condition {
 
 // pvcLabels holds when the claim has all of them.
 func (d *decoder) pvcLabels(n *node) condition {
-	labels := d.textMap(n)
+	labels := d.TextMap(n)
 	if len(labels) == 0 {
 		return nil
 	}
@@ -156,14 +158,14 @@ func (d *decoder) pvcLabels(n *node) condition {
 
 func (d *decoder) pvcPhase(n *node) condition {
 	var phases []corev1.PersistentVolumeClaimPhase
-	d.list(n, func(n *node) {
-		text, ok := d.text(n)
+	d.List(n, func(n *node) {
+		text, ok := d.Text(n)
 		if !ok {
 			return
 		}
 		phase := corev1.PersistentVolumeClaimPhase(text)
 		if !slices.Contains(claimPhases, phase) {
-			d.problem(n, "%q is no phase of a claim; hint: use %s", text, anyOf(claimPhases))
+			d.Problem(n, "%q is no phase of a claim; hint: use %s", text, anyOf(claimPhases))
 		}
 		phases = append(phases, phase)
 	})

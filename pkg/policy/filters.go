@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
+	"github.com/kubectl-velero/kubectl-velero/pkg/strictyaml"
 )
 
 // HasFilters reports whether includeExcludePolicy names any kind.
@@ -67,7 +68,7 @@ func (p *Policies) WrongScope(resolve filter.ScopeResolver) []string {
 // filters reads includeExcludePolicy.
 func (d *decoder) filters(n *node) filter.Spec {
 	var spec filter.Spec
-	d.mapping(n, map[string]func(*node){
+	d.Mapping(n, strictyaml.Fields{
 		"includedClusterScopedResources":   func(n *node) { spec.IncludedClusterScopedResources = d.kinds(n) },
 		"excludedClusterScopedResources":   func(n *node) { spec.ExcludedClusterScopedResources = d.kinds(n) },
 		"includedNamespaceScopedResources": func(n *node) { spec.IncludedNamespaceScopedResources = d.kinds(n) },
@@ -80,22 +81,22 @@ func (d *decoder) filters(n *node) filter.Spec {
 
 // kinds reads a list of kinds. The documentation allows no patterns in it.
 func (d *decoder) kinds(n *node) []string {
-	if n.null() {
+	if n.Null() {
 		return nil
 	}
 	var names []string
-	d.list(n, func(n *node) {
-		name, ok := d.text(n)
+	d.List(n, func(n *node) {
+		name, ok := d.Text(n)
 		switch {
 		case !ok: // told already
 		case name == "":
-			d.problem(n, "is empty; hint: name a kind, like secrets")
+			d.Problem(n, "is empty; hint: name a kind, like secrets")
 		case strings.ContainsAny(name, "*?[]{}"):
-			d.problem(n, "%q is a pattern, and a policy can name kinds only; hint: name each kind, or use the fields of the Backup", name)
+			d.Problem(n, "%q is a pattern, and a policy can name kinds only; hint: name each kind, or use the fields of the Backup", name)
 		}
 		// Also what is wrong is kept, so that positions stay true.
 		names = append(names, name)
-		d.lines[n.path] = n.Line
+		d.lines[n.Path] = n.Line
 	})
 	return names
 }
@@ -103,8 +104,8 @@ func (d *decoder) kinds(n *node) []string {
 func (d *decoder) disjoint(n *node, field string, included, excluded []string) {
 	for i, name := range excluded {
 		if name != "" && slices.Contains(included, name) {
-			path := fmt.Sprintf("%s.excluded%s[%d]", n.path, field, i)
-			d.problemAt(d.lines[path], 0, path, "%q is in included%s too; hint: leave it in one of the lists", name, field)
+			path := fmt.Sprintf("%s.excluded%s[%d]", n.Path, field, i)
+			d.ProblemAt(d.lines[path], 0, path, "%q is in included%s too; hint: leave it in one of the lists", name, field)
 		}
 	}
 }

@@ -9,15 +9,12 @@
 package policy
 
 import (
-	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
+	"github.com/kubectl-velero/kubectl-velero/pkg/strictyaml"
 )
 
 // ActionType says what is done with the data of a volume.
@@ -59,59 +56,26 @@ type volumePolicy struct {
 	action     Action
 }
 
-// ValidationError holds everything that is wrong with a text of policies, one
-// sentence for each problem with its line, column and field.
-type ValidationError struct{ Problems []string }
+// ValidationError holds everything that is wrong with a text of policies.
+type ValidationError = strictyaml.ValidationError
 
-// Error joins the problems.
-func (e *ValidationError) Error() string { return strings.Join(e.Problems, "; ") }
-
-// Unwrap returns each problem as an error of its own.
-func (e *ValidationError) Unwrap() []error {
-	errs := make([]error, len(e.Problems))
-	for i, problem := range e.Problems {
-		errs[i] = errors.New(problem)
-	}
-	return errs
-}
+// noun is what the texts are about.
+const noun = "policies"
 
 // FromConfigMap reads the policies in the only key of a ConfigMap, whatever its
 // name. An error is a *ValidationError; its problems name ConfigMap and key.
-func FromConfigMap(cm *corev1.ConfigMap) (*Policies, error) {
-	keys := slices.Sorted(maps.Keys(cm.Data))
-	where := fmt.Sprintf("ConfigMap %q", cm.Name)
-	switch {
-	case len(cm.BinaryData) > 0:
-		binary := strings.Join(slices.Sorted(maps.Keys(cm.BinaryData)), ", ")
-		return nil, &ValidationError{Problems: []string{fmt.Sprintf("%s: binaryData (%s) can't hold policies; hint: put the YAML as text in a single key of data", where, binary)}}
-	case len(keys) != 1:
-		return nil, &ValidationError{Problems: []string{fmt.Sprintf("%s: policies must be in a single key, of any name, and it has %d keys%s", where, len(keys), listed(keys))}}
-	}
-	policies, problems := parse([]byte(cm.Data[keys[0]]))
-	for i := range problems {
-		problems[i] = fmt.Sprintf("%s, key %q, %s", where, keys[0], problems[i])
-	}
-	return policies, invalid(problems)
-}
-
-func listed(keys []string) string {
-	if len(keys) == 0 {
-		return "; hint: kubectl create configmap NAME --from-file policies.yaml"
-	}
-	return " (" + strings.Join(keys, ", ") + "); hint: use a ConfigMap for each"
+func FromConfigMap(cm *corev1.ConfigMap) (policies *Policies, err error) {
+	err = strictyaml.FromConfigMap(cm, noun, func(text []byte) (problems []string) {
+		policies, problems = parse(text)
+		return problems
+	})
+	return policies, err
 }
 
 // Parse reads policies as YAML. An error is a *ValidationError.
 func Parse(text []byte) (*Policies, error) {
 	policies, problems := parse(text)
-	return policies, invalid(problems)
-}
-
-func invalid(problems []string) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	return &ValidationError{Problems: problems}
+	return policies, strictyaml.Invalid(problems)
 }
 
 // Match returns the action of the first policy whose conditions all hold for
