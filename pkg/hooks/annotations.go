@@ -21,6 +21,17 @@ type annotations struct {
 
 func (a annotations) get(key string) string { return a.set[a.prefix+key] }
 
+// warning tells of one of them.
+func (a annotations) warning(key, format string, args ...any) string {
+	return fmt.Sprintf("annotation %s%s: ", a.prefix, key) + fmt.Sprintf(format, args...)
+}
+
+// notAnArray tells of a command that parseCommand takes as a word. The value
+// isn't quoted: it may hold a password.
+func (a annotations) notAnArray() string {
+	return a.warning("command", "begins like a JSON array of strings but isn't one, so all of it is taken as the name of the program")
+}
+
 // fromAnnotations returns the hook that a pod's annotations ask for: one or none.
 func fromAnnotations(pod Pod, phase string) []Hook {
 	prefixes := []string{phase + "." + annotationDomain}
@@ -39,12 +50,11 @@ func fromAnnotations(pod Pod, phase string) []Hook {
 func (a annotations) hook() Hook {
 	h := Hook{Source: a.prefix + "command", Container: a.get("container")}
 	warn := func(key, format string, args ...any) {
-		h.Warnings = append(h.Warnings, fmt.Sprintf("annotation %s%s: ", a.prefix, key)+fmt.Sprintf(format, args...))
+		h.Warnings = append(h.Warnings, a.warning(key, format, args...))
 	}
 	var ok bool
 	if h.Command, ok = parseCommand(a.get("command")); !ok {
-		// The value isn't quoted: it may hold a password.
-		warn("command", "begins like a JSON array of strings but isn't one, so all of it is taken as the name of the program")
+		h.Warnings = append(h.Warnings, a.notAnArray())
 	}
 	if h.OnError = orFail(velerov1.HookErrorMode(a.get("on-error"))); !known(h.OnError) {
 		warn("on-error", "%q is neither %s nor %s; taken as %[3]s", h.OnError, velerov1.HookErrorModeContinue, velerov1.HookErrorModeFail)

@@ -19,9 +19,11 @@ type failure struct {
 	command   []string
 	stderr    string
 	err       error
+	// grantee is who lacks a right that is missing.
+	grantee string
 	// timeout is set when the command didn't end in time.
 	timeout time.Duration
-	// interrupted is set when the backup didn't wait for the command.
+	// interrupted is set when the command wasn't waited for.
 	interrupted error
 }
 
@@ -58,7 +60,7 @@ func (f *failure) explain() string {
 	text := lastLines(withoutCommand(said, f.command))
 	switch {
 	case apierrors.IsForbidden(f.err), strings.Contains(said, " is forbidden: "):
-		return text + fmt.Sprintf("; hint: grant \"create pods/exec\" in namespace %q to the service account of the backup", f.pod.Namespace)
+		return text + fmt.Sprintf("; hint: grant \"create pods/exec\" in namespace %q to the %s", f.pod.Namespace, f.grantee)
 	case apierrors.IsNotFound(f.err), strings.Contains(said, fmt.Sprintf("pods %q not found", f.pod.Name)):
 		return "the pod is gone: " + text
 	case notRunning(said):

@@ -1,7 +1,12 @@
 // Package hooks runs commands in the containers of pods before and after a
-// backup takes them: it reads what a pod's annotations and the backup's spec ask
-// for, runs it through the API server, and counts. Which pods are in the backup,
-// when hooks run, and how their failures are reported is left to the caller.
+// backup takes them, and after a restore has brought them back: it reads what a
+// pod's annotations and the spec of the operation ask for, runs it through the
+// API server, and counts. For a restore it also makes the init containers that
+// are asked for. Which pods are in the operation, when hooks run, and how their
+// failures are reported is left to the caller.
+//
+// The hooks of a backup are Hooks and run by a Runner; those of a restore are
+// RestoreHooks and run by a PostRunner.
 package hooks
 
 import (
@@ -12,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
@@ -33,7 +39,9 @@ var podResource = schema.GroupResource{Resource: "pods"}
 
 // Pod is what hooks need to know of a pod.
 type Pod struct {
-	Namespace, Name     string
+	Namespace, Name string
+	// UID is that of a restored pod; empty when it isn't known. Backups need none.
+	UID                 types.UID
 	Labels, Annotations map[string]string
 	Phase               corev1.PodPhase
 	// Containers are the names in the order of the pod's spec; a hook that names
@@ -87,11 +95,7 @@ type entry struct {
 // that Validate finds.
 func New(spec velerov1.BackupHooks, resolve func(string) (schema.GroupResource, bool)) (*Hooks, error) {
 	if problems := Validate(spec); len(problems) > 0 {
-		errs := make([]error, len(problems))
-		for i, problem := range problems {
-			errs[i] = errors.New(problem)
-		}
-		return nil, errors.Join(errs...)
+		return nil, joined(problems)
 	}
 	h := &Hooks{}
 	for i, written := range spec.Resources {
@@ -115,10 +119,14 @@ func (h *Hooks) Warnings() []string {
 	var warnings []string
 	for i, e := range h.entries {
 		if !e.pods.Kind(podResource, true) {
-			warnings = append(warnings, resourceField(i)+": only pods have hooks, and this entry doesn't select pods; hint: add pods to includedResources")
+			warnings = append(warnings, noPods(i))
 		}
 	}
 	return warnings
+}
+
+func noPods(i int) string {
+	return resourceField(i) + ": only pods have hooks, and this entry doesn't select pods; hint: add pods to includedResources"
 }
 
 // Of returns what to run for a pod of the backup. The annotations of the pod
@@ -131,7 +139,7 @@ func (h *Hooks) Of(pod Pod) Plan {
 		return plan
 	}
 	for _, e := range h.entries {
-		if !e.selects(pod) {
+		if !selects(e.pods, pod) {
 			continue
 		}
 		if !annotatedPre {
@@ -144,8 +152,18 @@ func (h *Hooks) Of(pod Pod) Plan {
 	return plan
 }
 
-func (e entry) selects(pod Pod) bool {
-	return e.pods.Kind(podResource, true) && e.pods.Namespace(pod.Namespace) && e.pods.Labels(pod.Labels)
+// selects reports whether hooks for these pods are for this one.
+func selects(pods *filter.Filter, pod Pod) bool {
+	return pods.Kind(podResource, true) && pods.Namespace(pod.Namespace) && pods.Labels(pod.Labels)
+}
+
+// joined makes one error of the texts.
+func joined(problems []string) error {
+	errs := make([]error, len(problems))
+	for i, problem := range problems {
+		errs[i] = errors.New(problem)
+	}
+	return errors.Join(errs...)
 }
 
 // selection is the part of an entry that says for which objects it is.

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,9 @@ type Runner struct {
 	// Log is told what runs, without arguments, and what it printed.
 	Log *slog.Logger
 
+	// grantee is who lacks a right that is missing; empty means the service account
+	// of the backup.
+	grantee           string
 	attempted, failed atomic.Int64
 }
 
@@ -106,7 +110,10 @@ func (r *Runner) run(ctx context.Context, log *slog.Logger, pod Pod, hook Hook) 
 		log.Info("hook ended", "took", took)
 		return nil
 	}
-	f := failure{pod: pod, container: container, command: hook.Command, stderr: stderr.String(), err: err}
+	f := failure{
+		pod: pod, container: container, command: hook.Command, stderr: stderr.String(), err: err,
+		grantee: cmp.Or(r.grantee, "service account of the backup"),
+	}
 	switch {
 	case ctx.Err() != nil:
 		f.interrupted = context.Cause(ctx)

@@ -36,16 +36,22 @@ func validatePhase(field string, hooks []velerov1.BackupResourceHook) []string {
 }
 
 func validateExec(field string, exec velerov1.ExecHook) []string {
-	var problems []string
-	add := func(format string, args ...any) { problems = append(problems, field+fmt.Sprintf(format, args...)) }
-	if len(exec.Command) == 0 || exec.Command[0] == "" {
-		add(".command: names no program")
-	}
-	if !known(exec.OnError) && exec.OnError != "" {
-		add(".onError: %q is neither %s nor %s", exec.OnError, velerov1.HookErrorModeContinue, velerov1.HookErrorModeFail)
-	}
+	problems := validateCommand(field, exec.Command, exec.OnError)
 	if exec.Timeout.Duration < 0 {
-		add(".timeout: %s is negative; hint: leave it out for %s", exec.Timeout.Duration, defaultTimeout)
+		problems = append(problems, fmt.Sprintf("%s.timeout: %s is negative; hint: leave it out for %s", field, exec.Timeout.Duration, defaultTimeout))
+	}
+	return problems
+}
+
+// validateCommand is for what all hooks that are commands share.
+func validateCommand(field string, command []string, onError velerov1.HookErrorMode) []string {
+	var problems []string
+	if len(command) == 0 || command[0] == "" {
+		problems = append(problems, field+".command: names no program")
+	}
+	if !known(onError) && onError != "" {
+		problems = append(problems, fmt.Sprintf("%s.onError: %q is neither %s nor %s",
+			field, onError, velerov1.HookErrorModeContinue, velerov1.HookErrorModeFail))
 	}
 	return problems
 }

@@ -5,7 +5,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// HookErrorMode says what follows when a hook fails; empty means Fail.
+// HookErrorMode says what follows when a hook fails; empty means Fail for a hook
+// of a backup, and Continue for one of a restore.
 //
 // +kubebuilder:validation:Enum=Continue;Fail
 type HookErrorMode string
@@ -14,7 +15,8 @@ type HookErrorMode string
 const (
 	// HookErrorModeContinue goes on as if the hook had succeeded.
 	HookErrorModeContinue HookErrorMode = "Continue"
-	// HookErrorModeFail counts the failure as an error of the backup or restore.
+	// HookErrorModeFail counts the failure as an error of the backup or restore, and
+	// runs no more hooks of the pod.
 	HookErrorModeFail HookErrorMode = "Fail"
 )
 
@@ -154,7 +156,7 @@ type ExecRestoreHook struct {
 	// +kubebuilder:validation:MinItems=1
 	Command []string `json:"command"`
 
-	// What follows when the command fails; empty means Fail.
+	// What follows when the command fails; empty means Continue.
 	// +optional
 	OnError HookErrorMode `json:"onError,omitempty"`
 
@@ -162,7 +164,8 @@ type ExecRestoreHook struct {
 	// +optional
 	ExecTimeout metav1.Duration `json:"execTimeout,omitempty"`
 
-	// How long to wait for the container before the command can run.
+	// How long to wait for the container, and for earlier hooks in it, before the
+	// command can run; zero means 10 minutes.
 	// +optional
 	WaitTimeout metav1.Duration `json:"waitTimeout,omitempty"`
 
@@ -179,7 +182,7 @@ type InitRestoreHook struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	InitContainers []runtime.RawExtension `json:"initContainers,omitempty"`
 
-	// How long to wait for the init containers.
+	// Not used, by Velero neither.
 	// +optional
 	Timeout metav1.Duration `json:"timeout,omitempty"`
 }

@@ -114,11 +114,26 @@ const (
 	AttemptAnnotation = "kubectl-velero.io/attempt"
 	// TopCausesAnnotation holds up to five causes of failure, one per line.
 	TopCausesAnnotation = "kubectl-velero.io/top-causes"
-	// IncludeObjectsAnnotation is, on a Backup or Schedule, which objects it takes by
-	// name: patterns [NAMESPACE/]KIND/NAME, separated by commas.
+	// IncludeObjectsAnnotation is, on a Backup, Schedule or Restore, which objects it
+	// takes by name: patterns [NAMESPACE/]KIND/NAME, separated by commas.
 	IncludeObjectsAnnotation = "kubectl-velero.io/include-objects"
 	// ExcludeObjectsAnnotation is which objects it leaves out, in the same form.
 	ExcludeObjectsAnnotation = "kubectl-velero.io/exclude-objects"
+	// The four lists of the newer filter family on a Restore, whose spec has no fields
+	// for them: kinds, separated by commas, as in a Backup's fields of these names.
+	IncludedClusterScopedResourcesAnnotation   = "kubectl-velero.io/included-cluster-scoped-resources"
+	ExcludedClusterScopedResourcesAnnotation   = "kubectl-velero.io/excluded-cluster-scoped-resources"
+	IncludedNamespaceScopedResourcesAnnotation = "kubectl-velero.io/included-namespace-scoped-resources"
+	ExcludedNamespaceScopedResourcesAnnotation = "kubectl-velero.io/excluded-namespace-scoped-resources"
+	// ResourcePrioritiesAnnotation is, on a Restore, the kinds that come first, in this
+	// order, and after an element "-" those that come last, separated by commas.
+	ResourcePrioritiesAnnotation = "kubectl-velero.io/restore-resource-priorities"
+	// RetryForAnnotation is, on a Restore, how long objects that failed for a reason
+	// that may pass are tried again after the last success of any: a Go duration.
+	RetryForAnnotation = "kubectl-velero.io/retry-for"
+	// RestoreSpecAnnotation is, on the Job of a preview, which has no Restore, what
+	// would be restored: a Restore as JSON.
+	RestoreSpecAnnotation = "kubectl-velero.io/restore-spec"
 	// ChecksumsAnnotation is, on the Backup in a commit marker, the SHA-256 (hex) of
 	// the object that holds the checksums of all others.
 	ChecksumsAnnotation = "kubectl-velero.io/checksums-sha256"
@@ -138,6 +153,7 @@ const (
 const (
 	OperationBackup   = "backup"
 	OperationRestore  = "restore"
+	OperationPreview  = "preview"
 	OperationDelete   = "delete"
 	OperationRead     = "read"
 	OperationMaintain = "maintain"

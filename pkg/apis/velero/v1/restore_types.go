@@ -45,6 +45,9 @@ const (
 	PolicyTypeNone PolicyType = "none"
 	// PolicyTypeUpdate changes it to what the backup holds.
 	PolicyTypeUpdate PolicyType = "update"
+	// PolicyTypeRecreate deletes it and creates what the backup holds. Velero
+	// doesn't know it.
+	PolicyTypeRecreate PolicyType = "recreate"
 )
 
 // RestoreSpec says what to restore, from where, and how.
