@@ -22,7 +22,7 @@ const computed = "the cluster computes the addresses of a Service's pods"
 // endpoints leaves out Endpoints that belong to a Service with a selector.
 // Those written by hand come back.
 func endpoints(_ *Options, obj *Object) (Decision, error) {
-	if obj.Label(endpointsManagedBy) == endpointController {
+	if obj.Label(endpointsManagedBy) == endpointController || ofAPIServer(obj) {
 		return Decision{Skip: computed}, nil
 	}
 	// Kubernetes before 1.33 has no label; the annotation is the controller's too.
@@ -36,6 +36,9 @@ func endpoints(_ *Options, obj *Object) (Decision, error) {
 func endpointSlice(_ *Options, obj *Object) (Decision, error) {
 	switch obj.Label(discoveryv1.LabelManagedBy) {
 	case endpointSlices, endpointSliceMirroring:
+		return Decision{Skip: computed}, nil
+	}
+	if ofAPIServer(obj) {
 		return Decision{Skip: computed}, nil
 	}
 	return Decision{}, nil

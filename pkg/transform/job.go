@@ -4,15 +4,17 @@ package transform
 // ones; old ones in the selector or the template would be refused.
 var jobUIDLabels = []string{"controller-uid", "batch.kubernetes.io/controller-uid"}
 
-// job lets a Job that hasn't ended run anew; ended Jobs don't come back.
-func job(_ *Options, obj *Object) (Decision, error) {
-	var status struct{ CompletionTime *string }
-	if err := obj.Read("status", &status); err != nil {
-		return Decision{}, err
-	}
-	if status.CompletionTime != nil && *status.CompletionTime != "" {
+// completedJob leaves out Jobs that have done their work.
+func completedJob(_ *Options, obj *Object) (Decision, error) {
+	completed, err := obj.text("status", "completionTime")
+	if completed != "" {
 		return Decision{Skip: "the Job has completed"}, nil
 	}
+	return Decision{}, err
+}
+
+// job lets a Job run anew.
+func job(_ *Options, obj *Object) (Decision, error) {
 	spec, err := obj.Edit("spec")
 	if err != nil {
 		return Decision{}, err

@@ -3,13 +3,12 @@ package transform
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Object is one object as JSON. Its metadata can be read and changed; the rest
@@ -18,47 +17,12 @@ import (
 // Object is not safe for concurrent use.
 type Object struct {
 	apiVersion, kind, name, namespace string
-	labels, annotations               map[string]string
+	labels, annotations               texts
 
-	top    map[string]json.RawMessage // all fields but metadata
-	meta   map[string]json.RawMessage // all of metadata but labels and annotations
-	edited map[string]any             // fields of top that a step opened
-}
-
-// Parse reads one object. It refuses what is no object of Kubernetes: text that
-// isn't JSON, no kind, no name, labels that aren't text.
-func Parse(body []byte) (*Object, error) {
-	o := &Object{edited: map[string]any{}}
-	if err := json.Unmarshal(body, &o.top); err != nil {
-		return nil, fmt.Errorf("decode object: %w", err)
-	}
-	for _, field := range []struct {
-		from *map[string]json.RawMessage
-		name string
-		to   any
-	}{
-		{&o.top, "apiVersion", &o.apiVersion},
-		{&o.top, "kind", &o.kind},
-		{&o.top, "metadata", &o.meta},
-		{&o.meta, "name", &o.name},
-		{&o.meta, "namespace", &o.namespace},
-		{&o.meta, "labels", &o.labels},
-		{&o.meta, "annotations", &o.annotations},
-	} {
-		if raw, ok := (*field.from)[field.name]; ok {
-			if err := json.Unmarshal(raw, field.to); err != nil {
-				return nil, fmt.Errorf("decode %s of object: %w", field.name, err)
-			}
-			delete(*field.from, field.name)
-		}
-	}
-	if o.apiVersion == "" || o.kind == "" || o.name == "" {
-		return nil, errors.New("decode object: it has no apiVersion, kind or name")
-	}
-	if _, err := schema.ParseGroupVersion(o.apiVersion); err != nil {
-		return nil, fmt.Errorf("decode object: %w", err)
-	}
-	return o, nil
+	top    fields          // all but apiVersion, kind and metadata
+	meta   fields          // all of metadata but what has a field above
+	status json.RawMessage // as it came, once it was removed
+	size   int             // of the JSON that came in, in bytes
 }
 
 // GroupVersionKind is the object's group, version and kind.
@@ -79,45 +43,45 @@ func (o *Object) SetName(name string) { o.name = name }
 func (o *Object) SetNamespace(namespace string) { o.namespace = namespace }
 
 // Label returns the value of a label; empty when it isn't there.
-func (o *Object) Label(key string) string { return o.labels[key] }
+func (o *Object) Label(key string) string { return o.labels.values[key] }
 
 // Labels returns the labels, to read.
-func (o *Object) Labels() map[string]string { return o.labels }
+func (o *Object) Labels() map[string]string { return o.labels.values }
 
 // SetLabel sets a label.
-func (o *Object) SetLabel(key, value string) { set(&o.labels, key, value) }
-
-// Annotations returns the annotations, to read.
-func (o *Object) Annotations() map[string]string { return o.annotations }
+func (o *Object) SetLabel(key, value string) { o.labels.set(key, value) }
 
 // Annotation returns the value of an annotation; empty when it isn't there.
-func (o *Object) Annotation(key string) string { return o.annotations[key] }
+func (o *Object) Annotation(key string) string { return o.annotations.values[key] }
+
+// Annotations returns the annotations, to read.
+func (o *Object) Annotations() map[string]string { return o.annotations.values }
+
+// SetAnnotation sets an annotation.
+func (o *Object) SetAnnotation(key, value string) { o.annotations.set(key, value) }
 
 // RemoveAnnotations removes annotations; those that aren't there are fine.
 func (o *Object) RemoveAnnotations(keys ...string) {
 	for _, key := range keys {
-		delete(o.annotations, key)
+		o.annotations.remove(key)
 	}
-}
-
-func set(m *map[string]string, key, value string) {
-	if *m == nil {
-		*m = map[string]string{}
-	}
-	(*m)[key] = value
 }
 
 // ManagedFields is metadata.managedFields as it came; nil when there is none.
-func (o *Object) ManagedFields() json.RawMessage { return o.meta["managedFields"] }
+func (o *Object) ManagedFields() json.RawMessage { return o.meta.raw("managedFields") }
 
 // Applied reports whether a server-side apply owns fields of the object, that
 // is, whether its managedFields have an entry of operation Apply. Entries that
 // can't be read are none.
 func (o *Object) Applied() bool {
+	managed := o.ManagedFields()
+	if !bytes.Contains(managed, []byte(metav1.ManagedFieldsOperationApply)) {
+		return false // nearly all objects, and the entries are long
+	}
 	var entries []struct {
 		Operation metav1.ManagedFieldsOperationType `json:"operation"`
 	}
-	if json.Unmarshal(o.ManagedFields(), &entries) != nil {
+	if json.Unmarshal(managed, &entries) != nil {
 		return false
 	}
 	for _, entry := range entries {
@@ -131,162 +95,201 @@ func (o *Object) Applied() bool {
 // Controller returns the owner that controls the object. Owners that can't be
 // read are none.
 func (o *Object) Controller() (metav1.OwnerReference, bool) {
-	var owners []metav1.OwnerReference
-	if json.Unmarshal(o.meta["ownerReferences"], &owners) != nil {
+	raw := o.meta.raw("ownerReferences")
+	if raw == nil {
 		return metav1.OwnerReference{}, false
 	}
-	for _, owner := range owners {
-		if owner.Controller != nil && *owner.Controller {
-			return owner, true
+	value, _ := decodeValue(raw) // it was scanned, so there is no error
+	owners, _ := value.([]any)
+	for _, owner := range elements(owners) {
+		if controls, _ := owner["controller"].(bool); controls {
+			return metav1.OwnerReference{
+				APIVersion: text(owner, "apiVersion"), Kind: text(owner, "kind"), Name: text(owner, "name"),
+				UID: types.UID(text(owner, "uid")), Controller: &controls,
+			}, true
 		}
 	}
 	return metav1.OwnerReference{}, false
 }
 
-// CreationTime is metadata.creationTimestamp; zero when there is none.
+// UID is metadata.uid; empty when there is none that can be read.
+func (o *Object) UID() types.UID { return types.UID(o.metaText("uid")) }
+
+// CreationTime is metadata.creationTimestamp; zero when there is none that can
+// be read.
 func (o *Object) CreationTime() metav1.Time {
-	var t metav1.Time
-	if raw, ok := o.meta["creationTimestamp"]; !ok || json.Unmarshal(raw, &t) != nil {
+	created, err := time.Parse(time.RFC3339, o.metaText("creationTimestamp"))
+	if err != nil {
 		return metav1.Time{}
 	}
-	return t
+	return metav1.NewTime(created)
+}
+
+func (o *Object) metaText(name string) string {
+	if raw := o.meta.raw(name); raw != nil && raw[0] == '"' {
+		return unquote(raw)
+	}
+	return ""
 }
 
 // Deleting reports whether metadata.deletionTimestamp is set.
 func (o *Object) Deleting() bool {
-	raw, ok := o.meta["deletionTimestamp"]
-	return ok && string(raw) != "null"
+	raw := o.meta.raw("deletionTimestamp")
+	return raw != nil && string(raw) != "null"
 }
 
-// RemoveMeta removes fields of metadata by their JSON names.
-func (o *Object) RemoveMeta(fields ...string) {
-	for _, field := range fields {
-		delete(o.meta, field)
+// RemoveMeta removes fields of metadata by their JSON names; name, namespace,
+// labels and annotations have methods of their own.
+func (o *Object) RemoveMeta(fields ...string) { o.meta.remove(fields...) }
+
+// Status is the status as it came, also after Apply removed it; nil when there
+// is none.
+func (o *Object) Status() json.RawMessage {
+	if raw := o.top.raw("status"); raw != nil {
+		return raw
 	}
+	return o.status
 }
 
-// Read decodes a top-level field as it came in into a struct; a field that
-// isn't there leaves it as it is.
-func (o *Object) Read(field string, into any) error {
-	raw, ok := o.top[field]
-	if !ok {
-		return nil
+// Read decodes a top-level field as it is now into a struct; a field that isn't
+// there leaves it as it is.
+func (o *Object) Read(name string, into any) error {
+	raw, err := o.find(name)
+	if raw == nil || err != nil {
+		return err
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("decode %s: %w", field, err)
+		return fmt.Errorf("decode %s: %w", name, err)
 	}
 	return nil
+}
+
+// find returns the JSON at a path of names that begins with a top-level field;
+// nil when there is none.
+func (o *Object) find(path ...string) (json.RawMessage, error) {
+	field := o.top.find(path[0])
+	if field == nil {
+		return nil, nil
+	}
+	raw, err := field.json()
+	if err == nil {
+		raw, err = find(raw, path[1:]...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", dotted(path), err)
+	}
+	return raw, nil
+}
+
+// text returns the text at a path as find does; empty when there is none.
+func (o *Object) text(path ...string) (string, error) {
+	raw, err := o.find(path...)
+	if raw == nil || err != nil {
+		return "", err
+	}
+	if raw[0] != '"' {
+		return "", fmt.Errorf("decode %s: %w", dotted(path), errNoText)
+	}
+	return unquote(raw), nil
 }
 
 // Edit opens a top-level field that is a map: changes to what it returns are
 // changes of the object. It returns nil for a field that isn't there. Numbers
 // are json.Number.
-func (o *Object) Edit(field string) (map[string]any, error) {
-	value, err := o.open(field)
+func (o *Object) Edit(name string) (map[string]any, error) {
+	value, err := o.open(name)
 	if value == nil || err != nil {
 		return nil, err
 	}
 	m, ok := value.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("decode %s: it is no map", field)
+		return nil, fmt.Errorf("decode %s: %w", name, errNoMap)
 	}
 	return m, nil
 }
 
 // EditList is Edit for a field that is a list.
-func (o *Object) EditList(field string) ([]any, error) {
-	value, err := o.open(field)
+func (o *Object) EditList(name string) ([]any, error) {
+	value, err := o.open(name)
 	if value == nil || err != nil {
 		return nil, err
 	}
 	l, ok := value.([]any)
 	if !ok {
-		return nil, fmt.Errorf("decode %s: it is no list", field)
+		return nil, fmt.Errorf("decode %s: %w", name, errNoList)
 	}
 	return l, nil
 }
 
-func (o *Object) open(field string) (any, error) {
-	if value, ok := o.edited[field]; ok {
-		return value, nil
+func (o *Object) open(name string) (any, error) {
+	field := o.top.find(name)
+	if field == nil || field.value != nil {
+		return field.opened(), nil
 	}
-	raw, ok := o.top[field]
-	if !ok {
-		return nil, nil
+	value, err := decodeValue(field.raw)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", name, err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", field, err)
-	}
-	if value != nil {
-		o.edited[field] = value
-	}
+	field.value = value
 	return value, nil
 }
 
 // SetList replaces a top-level field by a list; an empty one removes the field.
-func (o *Object) SetList(field string, list []any) {
+func (o *Object) SetList(name string, list []any) {
 	if len(list) == 0 {
-		o.Remove(field)
+		o.Remove(name)
 		return
 	}
-	o.edited[field] = list
+	o.top.put(field{name: name, value: list})
 }
 
 // Remove removes top-level fields.
-func (o *Object) Remove(fields ...string) {
-	for _, field := range fields {
-		delete(o.top, field)
-		delete(o.edited, field)
-	}
-}
+func (o *Object) Remove(names ...string) { o.top.remove(names...) }
 
-// Encode returns the object as JSON, keys sorted.
-func (o *Object) Encode() ([]byte, error) {
-	meta := maps.Clone(o.meta)
-	if meta == nil {
-		meta = map[string]json.RawMessage{}
-	}
-	top := maps.Clone(o.top)
-	add := func(to map[string]json.RawMessage, key string, value any) error {
-		raw, err := json.Marshal(value)
-		if err != nil {
-			return fmt.Errorf("encode %s: %w", key, err)
-		}
-		to[key] = raw
+// removeFrom removes members of a top-level field that is a map, without
+// opening it.
+func (o *Object) removeFrom(name string, members ...string) error {
+	field := o.top.find(name)
+	if field == nil {
 		return nil
 	}
-	errs := []error{add(meta, "name", o.name), add(top, "apiVersion", o.apiVersion), add(top, "kind", o.kind)}
-	if o.namespace != "" {
-		errs = append(errs, add(meta, "namespace", o.namespace))
-	}
-	for key, values := range map[string]map[string]string{"labels": o.labels, "annotations": o.annotations} {
-		if len(values) > 0 {
-			errs = append(errs, add(meta, key, values))
+	if field.value != nil {
+		m, err := o.Edit(name)
+		for _, member := range members {
+			delete(m, member)
 		}
+		return err
 	}
-	for key, value := range o.edited {
-		errs = append(errs, add(top, key, value))
+	if string(field.raw) == "null" {
+		return nil
 	}
-	top["metadata"] = join(meta)
-	return join(top), errors.Join(errs...)
+	raw, err := without(field.raw, members...)
+	if err != nil {
+		return fmt.Errorf("decode %s: %w", name, err)
+	}
+	field.raw = raw
+	return nil
 }
 
-// join writes a map of JSON values as JSON. Unlike json.Marshal it doesn't scan
-// the values, which Parse has done.
-func join(fields map[string]json.RawMessage) []byte {
-	out := bytes.NewBufferString("{")
-	for i, key := range slices.Sorted(maps.Keys(fields)) {
-		if i > 0 {
-			out.WriteByte(',')
-		}
-		name, _ := json.Marshal(key) // a string is always encoded
-		out.Write(name)
-		out.WriteByte(':')
-		out.Write(fields[key])
+// removeFinalizer removes an entry of metadata.finalizers.
+func (o *Object) removeFinalizer(finalizer string) error {
+	raw := o.meta.raw("finalizers")
+	if !bytes.Contains(raw, []byte(finalizer)) {
+		return nil
 	}
-	out.WriteByte('}')
-	return out.Bytes()
+	var finalizers []string
+	if err := json.Unmarshal(raw, &finalizers); err != nil {
+		return fmt.Errorf("decode metadata.finalizers: %w", err)
+	}
+	kept := []any{}
+	for _, f := range finalizers {
+		if f != finalizer {
+			kept = append(kept, f)
+		}
+	}
+	o.meta.remove("finalizers")
+	if len(kept) > 0 {
+		o.meta.put(field{name: "finalizers", value: kept})
+	}
+	return nil
 }

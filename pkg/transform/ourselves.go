@@ -42,12 +42,16 @@ func veleroRecord(_ *Options, _ *Object) (Decision, error) {
 
 // schedule comes back paused: else a recovered cluster would at once back up
 // into, and expire from, the bucket of the cluster it was made from.
-func schedule(o *Options, obj *Object) (Decision, error) {
+func schedule(_ *Options, obj *Object) (Decision, error) {
 	spec, err := obj.Edit("spec")
-	if err != nil || spec == nil {
-		return Decision{}, err
+	if spec != nil {
+		spec["paused"] = true
 	}
-	spec["paused"] = true
+	return Decision{}, err
+}
+
+// pausedSchedule says what schedule does, and how to undo it.
+func pausedSchedule(o *Options, obj *Object) (Decision, error) {
 	return Decision{Warnings: []error{fmt.Errorf(
 		"it comes back paused; hint: kubectl patch schedules.velero.io %s -n %s --type merge -p '{\"spec\":{\"paused\":false}}'",
 		obj.Name(), o.target(obj.Namespace()))}}, nil

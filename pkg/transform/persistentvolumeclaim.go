@@ -13,15 +13,22 @@ var claimAnnotations = []string{
 }
 
 // persistentVolumeClaim lets a claim be bound anew: to the volume it had, which
-// was restored before it, or to a new one.
+// was restored before it, perhaps under another name, or to a new one.
 func persistentVolumeClaim(o *Options, obj *Object) (Decision, error) {
 	obj.RemoveAnnotations(claimAnnotations...)
-	spec, err := obj.Edit("spec")
-	if err != nil {
+	volume, err := obj.text("spec", "volumeName")
+	if volume == "" || err != nil {
 		return Decision{}, err
 	}
-	if o.Volumes.Reprovisioned(text(spec, "volumeName")) {
-		delete(spec, "volumeName")
+	if o.Volumes.Reprovisioned(volume) {
+		return Decision{}, obj.removeFrom("spec", "volumeName")
+	}
+	if renamed, ok := o.Volumes.Renamed(volume); ok {
+		spec, err := obj.Edit("spec")
+		if err != nil {
+			return Decision{}, err
+		}
+		spec["volumeName"] = renamed
 	}
 	return Decision{}, nil
 }

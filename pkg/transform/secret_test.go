@@ -25,6 +25,18 @@ metadata: {annotations: {kubernetes.io/service-account.name: web}}
 data: {namespace: c2hvcA==}
 `,
 	}, {
+		name: "token of an account with a name like it", resource: "secrets",
+		in: `
+type: kubernetes.io/service-account-token
+metadata: {name: web-token, annotations: {kubernetes.io/service-account.name: web}}
+data: {namespace: c2hvcA==}
+`,
+	}, {
+		name: "token without data", resource: "secrets",
+		in: `{type: kubernetes.io/service-account-token, data: null}`,
+	}, {
+		name: "no type", resource: "secrets", in: `{data: {token: dA==}}`,
+	}, {
 		name: "token made by an old cluster", resource: "secrets",
 		in: `
 type: kubernetes.io/service-account-token

@@ -1,12 +1,27 @@
 package transform
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 )
+
+// apiServer is the name of what the API server keeps about itself: a Service and
+// its addresses in namespace default, and the range of all Services.
+const apiServer = "kubernetes"
+
+func ofAPIServer(obj *Object) bool {
+	return obj.Name() == apiServer && obj.Namespace() == corev1.NamespaceDefault
+}
+
+// apiServerService leaves out the Service by which pods find the API server.
+func apiServerService(_ *Options, obj *Object) (Decision, error) {
+	if ofAPIServer(obj) {
+		return Decision{Skip: madeByAPIServer}, nil
+	}
+	return Decision{}, nil
+}
 
 // service gives back the addresses and ports that the former cluster gave to a
 // Service. What its owner asked for stays: "None" as address, and node ports
@@ -20,13 +35,11 @@ func service(o *Options, obj *Object) (Decision, error) {
 		delete(spec, "clusterIP")
 		delete(spec, "clusterIPs")
 	}
-	if o.PreserveNodePorts {
+	forgetSecondFamily(spec)
+	if o.PreserveNodePorts || !hasNodePorts(spec) {
 		return Decision{}, nil
 	}
 	asked, err := askedPorts(obj)
-	if err != nil {
-		return Decision{}, err
-	}
 	for _, port := range mapsAt(spec, "ports") {
 		if !asked.node(port) {
 			delete(port, "nodePort")
@@ -36,111 +49,23 @@ func service(o *Options, obj *Object) (Decision, error) {
 		text(spec, "externalTrafficPolicy") == string(corev1.ServiceExternalTrafficPolicyLocal) && !asked.healthCheck {
 		delete(spec, "healthCheckNodePort")
 	}
+	if err != nil {
+		return Decision{Warnings: []error{fmt.Errorf("which node ports were asked for is not known: %w", err)}}, nil
+	}
 	return Decision{}, nil
 }
 
-// portRequests says which node ports somebody asked for.
-type portRequests struct {
-	node        func(port map[string]any) bool
-	healthCheck bool
+func hasNodePorts(spec map[string]any) bool {
+	return spec["healthCheckNodePort"] != nil ||
+		slices.ContainsFunc(mapsAt(spec, "ports"), func(port map[string]any) bool { return port["nodePort"] != nil })
 }
 
-// askedPorts looks into the manifest that was last applied or, when there is
-// none, into the record of who set which field.
-func askedPorts(obj *Object) (portRequests, error) {
-	manifest := obj.Annotation(corev1.LastAppliedConfigAnnotation)
-	if manifest == "" {
-		return managedPorts(obj)
+// forgetSecondFamily leaves the second address family of a Service that only
+// prefers two to the API server, which adds it where there are two, and refuses
+// it by name where there is one.
+func forgetSecondFamily(spec map[string]any) {
+	families, _ := spec["ipFamilies"].([]any)
+	if len(families) > 1 && text(spec, "ipFamilyPolicy") == string(corev1.IPFamilyPolicyPreferDualStack) {
+		spec["ipFamilies"] = families[:1]
 	}
-	asked, err := appliedPorts(manifest)
-	if err != nil {
-		return portRequests{}, fmt.Errorf("decode annotation %s: %w", corev1.LastAppliedConfigAnnotation, err)
-	}
-	if !asked.healthCheck {
-		managed, err := managedPorts(obj)
-		if err != nil {
-			return portRequests{}, err
-		}
-		asked.healthCheck = managed.healthCheck
-	}
-	return asked, nil
-}
-
-func appliedPorts(manifest string) (portRequests, error) {
-	decoder := json.NewDecoder(strings.NewReader(manifest))
-	decoder.UseNumber()
-	var applied map[string]any
-	if err := decoder.Decode(&applied); err != nil {
-		return portRequests{}, err
-	}
-	spec := child(applied, "spec")
-	byName, byNumber := map[string]bool{}, map[int64]bool{}
-	for _, port := range mapsAt(spec, "ports") {
-		number := whole(port, "nodePort")
-		switch name := text(port, "name"); {
-		case number == 0:
-		case name != "":
-			byName[name] = true
-		default:
-			byNumber[number] = true
-		}
-	}
-	return portRequests{
-		node: func(port map[string]any) bool {
-			if name := text(port, "name"); name != "" {
-				return byName[name]
-			}
-			return byNumber[whole(port, "nodePort")]
-		},
-		healthCheck: whole(spec, "healthCheckNodePort") != 0,
-	}, nil
-}
-
-// managedPorts reads metadata.managedFields: who sets a node port owns the field.
-func managedPorts(obj *Object) (portRequests, error) {
-	asked := map[string]bool{}
-	healthCheck := false
-	var entries []struct {
-		FieldsV1 map[string]any `json:"fieldsV1"`
-	}
-	if raw := obj.ManagedFields(); raw != nil {
-		if err := json.Unmarshal(raw, &entries); err != nil {
-			return portRequests{}, fmt.Errorf("decode metadata.managedFields: %w", err)
-		}
-	}
-	for _, entry := range entries {
-		spec := child(entry.FieldsV1, "f:spec")
-		for key, fields := range child(spec, "f:ports") {
-			if fields, ok := fields.(map[string]any); ok && fields["f:nodePort"] != nil {
-				asked[portKey(key)] = true
-			}
-		}
-		healthCheck = healthCheck || spec["f:healthCheckNodePort"] != nil
-	}
-	return portRequests{
-		node: func(port map[string]any) bool {
-			protocol := text(port, "protocol")
-			if protocol == "" {
-				protocol = string(corev1.ProtocolTCP)
-			}
-			return asked[fmt.Sprintf("%d/%s", whole(port, "port"), protocol)]
-		},
-		healthCheck: healthCheck,
-	}, nil
-}
-
-// portKey turns `k:{"port":80,"protocol":"TCP"}` into "80/TCP".
-func portKey(field string) string {
-	const prefix = "k:"
-	if len(field) < len(prefix) {
-		return ""
-	}
-	var key struct {
-		Port     int64
-		Protocol string
-	}
-	if json.Unmarshal([]byte(field[len(prefix):]), &key) != nil {
-		return ""
-	}
-	return fmt.Sprintf("%d/%s", key.Port, key.Protocol)
 }

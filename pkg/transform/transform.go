@@ -1,11 +1,13 @@
 // Package transform prepares an object of a backup for another life: it says
 // whether the object is to come back at all, takes out what belonged to its
 // former life (status, identity, addresses, bindings) and follows changed
-// namespaces. Each kind that needs care has one function in a file of its own,
-// found through a table. The package makes no requests.
+// namespaces. Each kind that needs care has its functions in a file of its own,
+// found through a table, and a list of the places where it names namespaces.
+// The package makes no requests.
 package transform
 
 import (
+	"cmp"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -34,10 +36,25 @@ type Options struct {
 	// Volumes says how volumes were backed up and what became of them; nil when
 	// nothing is known.
 	Volumes *Volumes
+	// VolumeExists reports whether the cluster has a persistent volume of a
+	// name; nil means that it has none. It is asked only for volumes with a
+	// snapshot whose claim moves to another namespace.
+	VolumeExists func(name string) bool
 	// Selected reports whether objects of a kind are part of the restore; nil
 	// means all.
 	Selected func(schema.GroupResource) bool
+	// Actions change objects beyond what this package does, in order.
+	Actions []Action
+	// Mentions asks for Decision.Mentions.
+	Mentions bool
 }
+
+// Action looks at an object of any kind and changes it. It sees the object
+// after all that its kind needs was done, still in the namespace it has in the
+// archive, and must leave apiVersion, kind and name as they are. What it decides
+// is added to the decision about the object; a reason to skip or an error ends
+// the object's way. It must be safe for concurrent use.
+type Action func(resource schema.GroupResource, obj *Object) (Decision, error)
 
 // Decision is what is to become of an object.
 type Decision struct {
@@ -48,15 +65,25 @@ type Decision struct {
 	Reprovision bool
 	// Warnings and Errors go to the report, whatever becomes of the object.
 	Warnings, Errors []error
+	// Mentions are, when Options.Mentions asks for them, the paths of texts that
+	// name a namespace which the mapping moves, and stay as they are because
+	// nothing says that they are references. There are three at most.
+	Mentions []string
 }
 
-// Func looks at an object of the kind it is for and changes it.
-type Func func(o *Options, obj *Object) (Decision, error)
+// add adds what another step decided; the first reason to skip counts.
+func (d *Decision) add(other Decision) {
+	d.Skip = cmp.Or(d.Skip, other.Skip)
+	d.Reprovision = d.Reprovision || other.Reprovision
+	d.Warnings = append(d.Warnings, other.Warnings...)
+	d.Errors = append(d.Errors, other.Errors...)
+}
 
 // Transformer prepares objects of one restore. It is safe for concurrent use.
 type Transformer struct {
-	options Options
-	table   map[schema.GroupResource]Func
+	options   Options // with a mapping of those namespaces only that move
+	kinds     map[schema.GroupResource]kind
+	lookedFor []string // namespaces whose mentions are told
 }
 
 // New returns a Transformer.
@@ -64,84 +91,96 @@ func New(options Options) *Transformer {
 	if options.Volumes == nil {
 		options.Volumes = NewVolumes(nil)
 	}
-	return &Transformer{options: options, table: table()}
-}
-
-// table names the kinds that need care.
-func table() map[schema.GroupResource]Func {
-	const (
-		admission = "admissionregistration.k8s.io"
-		rbac      = "rbac.authorization.k8s.io"
-		snapshots = "snapshot.storage.k8s.io"
-	)
-	t := map[schema.GroupResource]Func{
-		{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}: customResourceDefinition,
-		{Group: "apiregistration.k8s.io", Resource: "apiservices"}:             apiService,
-		{Group: admission, Resource: "mutatingwebhookconfigurations"}:          webhookConfiguration,
-		{Group: admission, Resource: "validatingwebhookconfigurations"}:        webhookConfiguration,
-		{Group: "batch", Resource: "jobs"}:                                     job,
-		{Group: "discovery.k8s.io", Resource: "endpointslices"}:                endpointSlice,
-		{Group: rbac, Resource: "clusterrolebindings"}:                         binding,
-		{Group: rbac, Resource: "rolebindings"}:                                binding,
-		{Group: snapshots, Resource: "volumesnapshotcontents"}:                 volumeSnapshot,
-		{Group: snapshots, Resource: "volumesnapshots"}:                        volumeSnapshot,
-		{Resource: "configmaps"}:                                               configMap,
-		{Resource: "endpoints"}:                                                endpoints,
-		{Resource: "persistentvolumeclaims"}:                                   persistentVolumeClaim,
-		{Resource: "persistentvolumes"}:                                        persistentVolume,
-		{Resource: "pods"}:                                                     pod,
-		{Resource: "secrets"}:                                                  secret,
-		{Resource: "serviceaccounts"}:                                          serviceAccount,
-		{Resource: "services"}:                                                 service,
-		{Group: velerov1.GroupName, Resource: "schedules"}:                     schedule,
-	}
-	for _, resource := range veleroRecords {
-		t[schema.GroupResource{Group: velerov1.GroupName, Resource: resource}] = veleroRecord
+	options.NamespaceMapping = moves(options.NamespaceMapping)
+	t := &Transformer{options: options, kinds: kinds()}
+	if options.Mentions {
+		t.lookedFor = options.lookedFor()
 	}
 	return t
 }
 
-// Live does to an object of the target cluster what Apply does to one of the
-// archive, so that the two can be compared. Its namespace stays as it is.
-func (t *Transformer) Live(resource schema.GroupResource, obj *Object) error {
-	options := t.options
-	options.NamespaceMapping = nil
-	if f := t.table[resource]; f != nil {
-		if _, err := f(&options, obj); err != nil {
-			return err
+// moves leaves out of a mapping what stays where it is.
+func moves(mapping map[string]string) map[string]string {
+	moved := map[string]string{}
+	for from, to := range mapping {
+		if from != "" && to != "" && to != from {
+			moved[from] = to
 		}
 	}
-	obj.RemoveMeta("managedFields")
-	t.finish(&options, obj)
-	return nil
+	return moved
 }
 
 // Apply prepares obj, which belongs to resource, for being created: on return
-// it stands in its target namespace and carries the labels of the restore. An
-// error means that the object is not what it claims to be.
+// it stands in its target namespace and carries the labels of the restore. Its
+// name changes if it is a persistent volume that comes back beside the original.
+// managedFields stay, for those who give ownership back. An error means that the
+// object is not what it claims to be, or is that of an Action.
 func (t *Transformer) Apply(resource schema.GroupResource, obj *Object) (Decision, error) {
 	if reason := ourselves(&t.options, resource, obj); reason != "" {
 		return Decision{Skip: reason}, nil
 	}
 	var decision Decision
-	if f := t.table[resource]; f != nil {
-		var err error
-		if decision, err = f(&t.options, obj); err != nil || decision.Skip != "" {
+	k := t.kinds[resource]
+	for _, next := range []step{k.decide, k.change, k.follow, stripped, t.act(resource)} {
+		if next == nil {
+			continue
+		}
+		more, err := next(&t.options, obj)
+		decision.add(more)
+		if err != nil || decision.Skip != "" {
 			return decision, err
 		}
 	}
-	t.finish(&t.options, obj)
-	return decision, nil
+	t.place(obj)
+	if len(t.lookedFor) == 0 {
+		return decision, nil
+	}
+	var err error
+	decision.Mentions, err = t.options.mentions(obj, t.lookedFor)
+	return decision, err
 }
 
-// finish is what is done to every kind.
-func (t *Transformer) finish(options *Options, obj *Object) {
-	strip(obj)
-	if obj.Namespace() != "" {
-		obj.SetNamespace(options.target(obj.Namespace()))
+// Live does to an object of the target cluster what Apply does to one of the
+// archive, so that the two can be compared. It stays in its namespace, keeps its
+// name and meets no Actions.
+func (t *Transformer) Live(resource schema.GroupResource, obj *Object) error {
+	if change := t.kinds[resource].change; change != nil {
+		if _, err := change(&t.options, obj); err != nil {
+			return err
+		}
 	}
-	obj.SetLabel(velerov1.BackupNameLabel, velerov1.ValidName(options.BackupName))
-	obj.SetLabel(velerov1.RestoreNameLabel, velerov1.ValidName(options.RestoreName))
+	strip(obj)
+	obj.RemoveMeta("managedFields")
+	t.label(obj)
+	return nil
+}
+
+// act is all Actions in one step.
+func (t *Transformer) act(resource schema.GroupResource) step {
+	return func(o *Options, obj *Object) (Decision, error) {
+		var decision Decision
+		for _, action := range o.Actions {
+			more, err := action(resource, obj)
+			decision.add(more)
+			if err != nil || decision.Skip != "" {
+				return decision, err
+			}
+		}
+		return decision, nil
+	}
+}
+
+// place brings an object into its target namespace.
+func (t *Transformer) place(obj *Object) {
+	if obj.Namespace() != "" {
+		obj.SetNamespace(t.options.target(obj.Namespace()))
+	}
+	t.label(obj)
+}
+
+func (t *Transformer) label(obj *Object) {
+	obj.SetLabel(velerov1.BackupNameLabel, velerov1.ValidName(t.options.BackupName))
+	obj.SetLabel(velerov1.RestoreNameLabel, velerov1.ValidName(t.options.RestoreName))
 }
 
 // identity lists the fields of metadata that belong to one life of an object.
@@ -151,18 +190,21 @@ var identity = []string{
 }
 
 // strip removes what the API server sets and what names other objects by UID.
-// managedFields stay with the Object, for those who give ownership back.
 func strip(obj *Object) {
 	obj.RemoveMeta(identity...)
+	obj.status = obj.Status()
 	obj.Remove("status")
+}
+
+// stripped is strip as a step.
+func stripped(_ *Options, obj *Object) (Decision, error) {
+	strip(obj)
+	return Decision{}, nil
 }
 
 // target is the namespace to which objects of a namespace of the backup go.
 func (o *Options) target(namespace string) string {
-	if mapped := o.NamespaceMapping[namespace]; mapped != "" {
-		return mapped
-	}
-	return namespace
+	return cmp.Or(o.NamespaceMapping[namespace], namespace)
 }
 
 func (o *Options) selected(resource schema.GroupResource) bool {

@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -179,60 +180,19 @@ extra: [1, 2]
 	}})
 }
 
-func TestNumbersSurvive(t *testing.T) {
-	t.Parallel()
-	const spec = `{"big":12345678901234567890,"exp":1e400,"f":1.50,"nested":{"a":[1,"two",null,true,-0.0]},"tags":"<&>"}`
-	for _, resource := range []schema.GroupResource{{Group: "example.com", Resource: "widgets"}, {Resource: "services"}} {
-		obj, err := transform.Parse([]byte(`{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"x","namespace":"n"},"spec":` + spec + `}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := transform.New(options()).Apply(resource, obj); err != nil {
-			t.Fatal(err)
-		}
-		body, err := obj.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := decode(t, []byte(spec))
-		if diff := cmp.Diff(want, decode(t, body)["spec"]); diff != "" {
-			t.Errorf("spec of %s (-want +got):\n%s", resource, diff)
-		}
-	}
-}
-
-func TestParseRefusesWhatIsNoObject(t *testing.T) {
-	t.Parallel()
-	for name, body := range map[string]string{
-		"no JSON":          `{`,
-		"a list":           `[]`,
-		"no metadata":      `{"apiVersion":"v1","kind":"Pod"}`,
-		"no name":          `{"apiVersion":"v1","kind":"Pod","metadata":{}}`,
-		"no kind":          `{"apiVersion":"v1","metadata":{"name":"x"}}`,
-		"metadata is text": `{"apiVersion":"v1","kind":"Pod","metadata":"x"}`,
-		"label is number":  `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","labels":{"a":1}}}`,
-		"name is number":   `{"apiVersion":"v1","kind":"Pod","metadata":{"name":1}}`,
-		"bad apiVersion":   `{"apiVersion":"a/b/c","kind":"Pod","metadata":{"name":"x"}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if _, err := transform.Parse([]byte(body)); err == nil {
-				t.Error("it was accepted")
-			}
-		})
-	}
-}
-
 func TestApplyRefusesFieldsOfTheWrongShape(t *testing.T) {
 	t.Parallel()
 	for resource, body := range map[string]string{
-		"pods":                               `spec: text`,
-		"services":                           `spec: [1]`,
-		"jobs.batch":                         `status: 1`,
-		"secrets":                            `{type: kubernetes.io/service-account-token, data: 1}`,
-		"serviceaccounts":                    `secrets: {a: b}`,
-		"persistentvolumes":                  `spec: 1`,
-		"apiservices.apiregistration.k8s.io": `spec: 1`,
+		"pods":                   `spec: text`,
+		"services":               `spec: [1]`,
+		"jobs.batch":             `status: 1`,
+		"secrets":                `{type: kubernetes.io/service-account-token, data: 1}`,
+		"serviceaccounts":        `secrets: {a: b}`,
+		"persistentvolumes":      `spec: 1`,
+		"persistentvolumeclaims": `spec: 1`,
+		"customresourcedefinitions.apiextensions.k8s.io":               `spec: []`,
+		"validatingwebhookconfigurations.admissionregistration.k8s.io": `{apiVersion: admissionregistration.k8s.io/v1, webhooks: {}}`,
+		"schedules.velero.io": `spec: 1`,
 	} {
 		t.Run(resource, func(t *testing.T) {
 			t.Parallel()
@@ -260,49 +220,79 @@ func TestLiveIsNotMappedAndIsComparable(t *testing.T) {
 	}
 }
 
-func TestApplied(t *testing.T) {
-	t.Parallel()
-	for managed, want := range map[string]bool{
-		`[{manager: kubectl, operation: Apply}]`:                            true,
-		`[{manager: a, operation: Update}, {manager: b, operation: Apply}]`: true,
-		`[{manager: kubectl, operation: Update}]`:                           false,
-		`null`: false, `text`: false,
-	} {
-		if got := parse(t, `metadata: {managedFields: `+managed+`}`).Applied(); got != want {
-			t.Errorf("Applied with %s = %t, want %t", managed, got, want)
-		}
+// note appends to the annotation "seen" what an Action sees.
+func note(text string) transform.Action {
+	return func(resource schema.GroupResource, obj *transform.Object) (transform.Decision, error) {
+		seen := obj.Annotation("seen") + text + " " + resource.String() + " in " + obj.Namespace() + ";"
+		obj.SetAnnotation("seen", seen)
+		return transform.Decision{Warnings: []error{errors.New(text)}}, nil
 	}
 }
 
-// FuzzApply feeds every transform with whatever parses: none may panic, and
-// what comes out is JSON.
-func FuzzApply(f *testing.F) {
-	resources := []string{
-		"pods", "services", "jobs.batch", "secrets", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims",
-		"configmaps", "endpoints", "endpointslices.discovery.k8s.io", "customresourcedefinitions.apiextensions.k8s.io",
-		"apiservices.apiregistration.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io",
-		"rolebindings.rbac.authorization.k8s.io", "schedules.velero.io", "widgets.example.com",
+func TestActionsRunInOrderWhereTheObjectWas(t *testing.T) {
+	t.Parallel()
+	opts := options(func(o *transform.Options) { o.Actions = []transform.Action{note("a"), note("b")} })
+	obj := parse(t, `{metadata: {namespace: shop, uid: u}, spec: {clusterIP: 10.0.0.1}, status: {}}`)
+	decision, err := transform.New(opts).Apply(schema.GroupResource{Resource: "services"}, obj)
+	if err != nil {
+		t.Fatal(err)
 	}
-	f.Add([]byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","namespace":"shop"},"spec":{"volumes":[{"name":"a"}],"ports":[{"nodePort":1}]}}`))
-	f.Add([]byte(`{"apiVersion":"v1","kind":"Service","metadata":{"name":"x","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"spec\":{\"ports\":[1]}}"}},"spec":{"ports":[null,{"nodePort":"a"}],"claimRef":1,"conversion":[]},"webhooks":[{}],"subjects":[1]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, resource := range resources {
-			obj, err := transform.Parse(body)
-			if err != nil {
-				return
+	if got := errors.Join(decision.Warnings...).Error(); got != "a\nb" {
+		t.Errorf("warnings %q", got)
+	}
+	want := decode(t, toJSON(t, `{metadata: {namespace: shop2, annotations: {seen: "a services in shop;b services in shop;"}}, spec: {}}`))
+	if diff := cmp.Diff(want, encode(t, obj)); diff != "" {
+		t.Errorf("object (-want +got):\n%s", diff)
+	}
+}
+
+func TestActionsEndAnObjectsWay(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for name, tc := range map[string]struct {
+		decision transform.Decision
+		err      error
+	}{
+		"skip":  {transform.Decision{Skip: "no", Errors: []error{boom}}, nil},
+		"error": {transform.Decision{}, boom},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stop := func(schema.GroupResource, *transform.Object) (transform.Decision, error) { return tc.decision, tc.err }
+			opts := options(func(o *transform.Options) { o.Actions = []transform.Action{note("a"), stop, note("b")} })
+			decision, err := transform.New(opts).Apply(schema.GroupResource{Resource: "widgets"}, parse(t, `{}`))
+			if !errors.Is(err, tc.err) || decision.Skip != tc.decision.Skip || len(decision.Errors) != len(tc.decision.Errors) {
+				t.Errorf("decision %+v, error %v", decision, err)
 			}
-			gr := schema.ParseGroupResource(resource)
-			_, _ = transform.Needs(gr, obj)
-			if _, err := transform.New(options()).Apply(gr, obj); err != nil {
-				continue
+			if len(decision.Warnings) != 1 {
+				t.Errorf("warnings %v: the last action ran, or the first did not count", decision.Warnings)
 			}
-			out, err := obj.Encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !json.Valid(out) {
-				t.Fatalf("%s: output is no JSON: %s", resource, out)
-			}
-		}
-	})
+		})
+	}
+}
+
+func TestActionsDoNotSeeWhatIsLeftOutOrLive(t *testing.T) {
+	t.Parallel()
+	never := func(schema.GroupResource, *transform.Object) (transform.Decision, error) {
+		return transform.Decision{}, errors.New("an action ran")
+	}
+	transformer := transform.New(options(func(o *transform.Options) { o.Actions = []transform.Action{never} }))
+	if _, err := transformer.Apply(transform.Pods, parse(t, `{status: {phase: Failed}}`)); err != nil {
+		t.Error(err)
+	}
+	if err := transformer.Live(transform.Pods, parse(t, `{spec: {}}`)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Live normalizes what Apply would leave out, too: else it would differ.
+func TestLiveChangesWhatApplyLeavesOut(t *testing.T) {
+	t.Parallel()
+	live := parse(t, `{metadata: {ownerReferences: []}, spec: {nodeName: n1}, status: {phase: Succeeded}}`)
+	if err := transform.New(options()).Live(transform.Pods, live); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(decode(t, toJSON(t, `spec: {}`)), encode(t, live)); diff != "" {
+		t.Errorf("pod (-want +got):\n%s", diff)
+	}
 }

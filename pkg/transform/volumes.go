@@ -23,11 +23,12 @@ type Volumes struct {
 
 	mu          sync.Mutex
 	provisioned map[string]bool
+	renamed     map[string]string
 }
 
 // NewVolumes returns Volumes with the method of each persistent volume by name.
 func NewVolumes(methods map[string]VolumeMethod) *Volumes {
-	return &Volumes{methods: methods, provisioned: map[string]bool{}}
+	return &Volumes{methods: methods, provisioned: map[string]bool{}, renamed: map[string]string{}}
 }
 
 // Method is how the volume's data was backed up.
@@ -45,4 +46,19 @@ func (v *Volumes) Reprovisioned(name string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.provisioned[name]
+}
+
+// Rename notes that a volume of the backup comes back under another name.
+func (v *Volumes) Rename(from, to string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.renamed[from] = to
+}
+
+// Renamed returns the name that Rename gave to a volume of the backup.
+func (v *Volumes) Renamed(name string) (string, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	to, ok := v.renamed[name]
+	return to, ok
 }

@@ -1,6 +1,8 @@
 package transform_test
 
 import (
+	stdcmp "cmp"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,7 +61,110 @@ spec:
 	}, {
 		name: "unclaimed", resource: "persistentvolumes",
 		in: `spec: {persistentVolumeReclaimPolicy: Retain}`,
+	}, {
+		name: "another volume has the snapshot", resource: "persistentvolumes",
+		options: func(o *transform.Options) {
+			o.Volumes = transform.NewVolumes(map[string]transform.VolumeMethod{"y": transform.VolumeNativeSnapshot})
+		},
+		in: with(bound, "Retain"), want: with(free, "Retain"),
 	}})
+}
+
+// volume is the archived volume x with a disk snapshot, claimed in a namespace.
+func volume(t *testing.T, namespace string) *transform.Object {
+	t.Helper()
+	return parse(t, `
+spec:
+  persistentVolumeReclaimPolicy: Delete
+  claimRef: {namespace: `+namespace+`, name: data, uid: u}
+  csi: {driver: d, volumeHandle: h}
+`)
+}
+
+// snapshotted is a restore of volume objects only, into a cluster that has the
+// volume or not.
+func snapshotted(exists bool) transform.Options {
+	return options(backedUp(transform.VolumeNativeSnapshot), func(o *transform.Options) {
+		o.RestoreVolumes = false
+		o.VolumeExists = func(name string) bool { return exists && name == "x" }
+	})
+}
+
+func TestVolumeBesideItsOriginal(t *testing.T) {
+	t.Parallel()
+	opts := snapshotted(true)
+	transformer := transform.New(opts)
+	obj := volume(t, "shop")
+	decision, err := transformer.Apply(transform.PersistentVolumes, obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decision.Skip != "" || len(decision.Warnings) != 1 || len(decision.Errors) != 0 {
+		t.Errorf("decision %+v", decision)
+	}
+	name, ok := opts.Volumes.Renamed("x")
+	if !ok || name != obj.Name() || !regexp.MustCompile(`^velero-clone-[0-9a-f-]{36}$`).MatchString(name) {
+		t.Errorf("renamed to %q (%t), its name is %q", name, ok, obj.Name())
+	}
+	want := decode(t, toJSON(t, `
+metadata: {name: `+name+`, annotations: {velero.io/original-pv-name: x}}
+spec:
+  persistentVolumeReclaimPolicy: Retain
+  claimRef: {namespace: shop2, name: data}
+  csi: {driver: d, volumeHandle: h}
+`))
+	if diff := cmp.Diff(want, encode(t, obj)); diff != "" {
+		t.Errorf("volume (-want +got):\n%s", diff)
+	}
+	claim := parse(t, `{metadata: {namespace: shop}, spec: {volumeName: x, accessModes: [ReadWriteOnce]}}`)
+	if _, err := transformer.Apply(transform.Claims, claim); err != nil {
+		t.Fatal(err)
+	}
+	want = decode(t, toJSON(t, `{metadata: {namespace: shop2}, spec: {volumeName: `+name+`, accessModes: [ReadWriteOnce]}}`))
+	if diff := cmp.Diff(want, encode(t, claim)); diff != "" {
+		t.Errorf("claim (-want +got):\n%s", diff)
+	}
+}
+
+// A second attempt must not make a second copy.
+func TestVolumeBesideItsOriginalKeepsItsName(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for range 2 {
+		obj := volume(t, "shop")
+		if _, err := transform.New(snapshotted(true)).Apply(transform.PersistentVolumes, obj); err != nil {
+			t.Fatal(err)
+		}
+		names[obj.Name()] = true
+	}
+	if len(names) != 1 {
+		t.Errorf("names %v", names)
+	}
+}
+
+func TestVolumeKeepsItsName(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		options   transform.Options
+		namespace string
+	}{
+		"it isn't in the cluster":        {snapshotted(false), "shop"},
+		"its claim doesn't move":         {snapshotted(true), "other"},
+		"there is no way to know":        {options(backedUp(transform.VolumeNativeSnapshot), func(o *transform.Options) { o.RestoreVolumes = false }), "shop"},
+		"it has no snapshot, and exists": {options(func(o *transform.Options) { o.VolumeExists = func(string) bool { return true } }), "shop"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.options.Volumes = stdcmp.Or(tc.options.Volumes, transform.NewVolumes(nil))
+			obj := volume(t, tc.namespace)
+			if _, err := transform.New(tc.options).Apply(transform.PersistentVolumes, obj); err != nil {
+				t.Fatal(err)
+			}
+			if _, renamed := tc.options.Volumes.Renamed("x"); obj.Name() != "x" || renamed {
+				t.Errorf("it became %q", obj.Name())
+			}
+		})
+	}
 }
 
 func TestLostDataIsAnError(t *testing.T) {
@@ -101,6 +206,9 @@ status: {phase: Bound}
 		name: "bound to a new volume", resource: "persistentvolumeclaims",
 		options: func(o *transform.Options) { o.Volumes = transform.NewVolumes(nil); o.Volumes.Reprovision("pv1") },
 		in:      bound, want: meta + "\nspec: {storageClassName: manual}",
+	}, {
+		name: "never bound", resource: "persistentvolumeclaims",
+		in: `spec: {storageClassName: fast, resources: {requests: {storage: 1Gi}}}`,
 	}})
 }
 
