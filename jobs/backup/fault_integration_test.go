@@ -44,6 +44,7 @@ func (f *fixture) expectMany(name string, n int) {
 }
 
 func TestTooManyRequestsAreWaitedOut(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	var paths perPath
@@ -64,6 +65,7 @@ func TestTooManyRequestsAreWaitedOut(t *testing.T) {
 }
 
 func TestUnavailableIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	var paths perPath
@@ -79,6 +81,7 @@ func TestUnavailableIsTriedAgain(t *testing.T) {
 }
 
 func TestAKindThatStaysUnavailableIsAnError(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.configMap("kept", nil)
 	f.clusterThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -116,6 +119,7 @@ func expired(w http.ResponseWriter, token string) {
 }
 
 func TestGoneInTheMiddleOfAListIsResumedAndSaid(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	var gone atomic.Bool
@@ -136,6 +140,7 @@ func TestGoneInTheMiddleOfAListIsResumedAndSaid(t *testing.T) {
 }
 
 func TestCutAnswersAreTakenAgain(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	seed := uint64(time.Now().UnixNano())
@@ -162,6 +167,7 @@ func TestCutAnswersAreTakenAgain(t *testing.T) {
 // Some servers say only that the token is too old: the list begins anew, and
 // what was taken is not taken twice.
 func TestGoneWithoutAWayOnIsResumedToo(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	var gone atomic.Bool
@@ -182,6 +188,7 @@ func TestGoneWithoutAWayOnIsResumedToo(t *testing.T) {
 // An API server that is away for some seconds, for lists and for the Backup's
 // own record, costs time and nothing else.
 func TestAnOutageOfTheAPIServerIsSurvived(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	var began atomic.Int64 // in Unix milliseconds

@@ -55,6 +55,7 @@ func isPart(r *http.Request) bool {
 }
 
 func TestASlowStoreIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.many(manyObjects)
 	f.ballast(severalParts)
@@ -91,6 +92,7 @@ func (b *trickle) Read(p []byte) (int, error) {
 // Every request is refused once, as S3 does when it is busy, and broken off
 // once.
 func TestABusyStoreIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.ballast(severalParts / 2)
 	var paths perPath
@@ -114,6 +116,7 @@ func TestABusyStoreIsTriedAgain(t *testing.T) {
 }
 
 func TestAFullStoreFailsTheBackup(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]struct {
 		code int
 		body string
@@ -123,6 +126,7 @@ func TestAFullStoreFailsTheBackup(t *testing.T) {
 		"disk":  {http.StatusInsufficientStorage, `<?xml version="1.0"?><Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached its minimum free drive threshold.</Message></Error>`, "XMinioStorageFull"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFixture(t)
 			f.ballast(severalParts)
 			var parts atomic.Int32
@@ -147,6 +151,7 @@ func TestAFullStoreFailsTheBackup(t *testing.T) {
 
 // A file system that really is full.
 func TestAFullFileSystemFailsTheBackup(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.ballast(severalParts)
 	root := t.TempDir()
@@ -180,6 +185,7 @@ func (f *fixture) ownStore(root string) *testenv.S3Server {
 }
 
 func TestAStoreThatGoesAwayFailsTheBackup(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.ballast(severalParts)
 	server := f.ownStore(t.TempDir())
@@ -202,6 +208,7 @@ func TestAStoreThatGoesAwayFailsTheBackup(t *testing.T) {
 }
 
 func TestACancelledBackupLeavesNothing(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.ballast(severalParts)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -239,6 +246,7 @@ func executor(t *testing.T) string {
 
 // What a killed process leaves, the next attempt takes over and cleans up.
 func TestAKilledProcessIsFollowedByAWholeBackup(t *testing.T) {
+	t.Parallel()
 	binary := executor(t)
 	for _, at := range []string{"part", "side-file", "marker"} {
 		t.Run(at, func(t *testing.T) {

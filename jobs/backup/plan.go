@@ -17,6 +17,8 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+
+	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
 
 // maxNamespaceLists is the number of selected namespaces up to which each is
@@ -66,13 +68,10 @@ func (o *operation) plan(ctx context.Context) (*plan, error) {
 			o.report.Add(report.Error, ref.Object{}, fmt.Errorf("namespace %q doesn't exist", name))
 		}
 	}
-	p.kinds = slices.Concat(p.allKinds(resources, o.HasFeature(featureAPIGroupVersions)), undiscovered(resources))
+	p.kinds = slices.Concat(p.allKinds(resources, o.HasFeature(run.FeatureAPIGroupVersions)), undiscovered(resources))
 	o.Log.Info("planned", "kinds", len(p.kinds), "namespaces", len(p.namespaces))
 	return p, nil
 }
-
-// featureAPIGroupVersions stores every served version of each kind.
-const featureAPIGroupVersions = "EnableAPIGroupVersions"
 
 func (p *plan) readNamespaces(ctx context.Context, resources *cluster.Resources) error {
 	res, ok := resources.Lookup(namespaceResource)

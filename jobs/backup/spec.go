@@ -46,13 +46,13 @@ func (o *operation) parse(ctx context.Context) (request, []string, error) {
 		{"include-objects", velerov1.IncludeObjectsAnnotation, &r.include},
 		{"exclude-objects", velerov1.ExcludeObjectsAnnotation, &r.exclude},
 	} {
-		patterns, err := filter.ParseObjects(part.field, split(o.backup.Annotations[part.annotation]))
-		problems = append(problems, texts(err)...)
+		patterns, err := filter.ParseObjects(part.field, velerov1.AnnotatedList(o.backup, part.annotation))
+		problems = append(problems, run.Problems(err)...)
 		*part.to = patterns
 	}
 	var err error
 	r.ordered, err = parseOrdered(spec.OrderedResources)
-	problems = append(problems, texts(err)...)
+	problems = append(problems, run.Problems(err)...)
 	policies, policyProblems, err := o.readPolicies(ctx)
 	if err != nil {
 		return r, nil, err
@@ -67,21 +67,6 @@ func split(list string) []string {
 		return nil
 	}
 	return strings.Split(list, ",")
-}
-
-// texts returns the texts of joined errors.
-func texts(err error) []string {
-	if err == nil {
-		return nil
-	}
-	var list []string
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range joined.Unwrap() {
-			list = append(list, texts(one)...)
-		}
-		return list
-	}
-	return []string{err.Error()}
 }
 
 // parseOrdered reads "pods": "ns1/a,ns1/b".
@@ -123,7 +108,7 @@ func (o *operation) readPolicies(ctx context.Context) (*policy.Policies, []strin
 	}
 	policies, err := policy.FromConfigMap(config)
 	if err != nil {
-		return nil, prefixed("resourcePolicy: ", texts(err)), nil
+		return nil, prefixed("resourcePolicy: ", run.Problems(err)), nil
 	}
 	return policies, nil, nil
 }
@@ -140,16 +125,16 @@ func (o *operation) resolve(p *plan, resources *cluster.Resources) error {
 	scope := func(name string) (schema.GroupResource, bool, bool) { return scopeOf(resources, name) }
 	var err error
 	if p.filter, err = filter.NewScoped(o.request.policies.MergeInto(o.request.selection, scope), scope); err != nil {
-		return &run.Refusal{Problems: texts(err)}
+		return &run.Refusal{Problems: run.Problems(err)}
 	}
 	if p.objects, err = filter.NewObjects(o.request.include, o.request.exclude, scope); err != nil {
-		return &run.Refusal{Problems: texts(err)}
+		return &run.Refusal{Problems: run.Problems(err)}
 	}
 	for _, text := range slices.Concat(p.filter.Unknown(), p.filter.WrongScope(), o.request.policies.Warnings(), o.request.policies.WrongScope(scope)) {
 		o.report.Add(report.Warning, ref.Object{}, errors.New(text))
 	}
 	if o.hooks, err = hooks.New(o.backup.Spec.Hooks, resources.Resolve); err != nil {
-		return &run.Refusal{Problems: texts(err)}
+		return &run.Refusal{Problems: run.Problems(err)}
 	}
 	p.ordered = map[schema.GroupResource][]place{}
 	for name, places := range o.request.ordered {

@@ -97,10 +97,19 @@ func TestChoresOnRealServers(t *testing.T) {
 	for name, uid := range map[string]types.UID{"back": back.UID, "over": over.UID, "on": on.UID, "gone": "0123456789"} {
 		i.Bind(name, uid)
 	}
+	previews := launch.Rights{Kube: i.Kube, Namespace: i.Namespace, Operation: velerov1.OperationPreview}
+	const looked, looks = types.UID("looked-1"), types.UID("looks-01")
+	for _, uid := range []types.UID{looked, looks} {
+		if err := previews.Bind(t.Context(), "done", uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failJob(t, i, i.Job(velerov1.OperationPreview, "done", looked))
+	i.Job(velerov1.OperationPreview, "done", looks)
 	orphan := i.Job(velerov1.OperationBackup, "orphan", "long-gone")
 
-	if got := maintained(t, i, time.Hour); got.Outcome != report.Completed || got.Items != 7 {
-		t.Errorf("summary = %+v, want 3 backups and a restore ended, 2 bindings and a Job removed", got)
+	if got := maintained(t, i, time.Hour); got.Outcome != report.Completed || got.Items != 8 {
+		t.Errorf("summary = %+v, want 3 backups and a restore ended, 3 bindings and a Job removed", got)
 	}
 	noWord := "its Job failed and its pods are gone: Job has reached the specified backoff limit"
 	want := map[string]end{
@@ -116,7 +125,7 @@ func TestChoresOnRealServers(t *testing.T) {
 	}
 	checkAdopted(t, i, marker)
 	checkRestore(t, i, "back", noWord)
-	checkBindings(t, i, on.UID)
+	checkBindings(t, i, on.UID, looks)
 	if _, err := i.Kube.BatchV1().Jobs(i.Namespace).Get(t.Context(), orphan, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the Job of a Backup that is gone: %v", err)
 	}
@@ -162,8 +171,8 @@ func checkRestore(t *testing.T, i *installed.Installation, name, reason string) 
 	}
 }
 
-// checkBindings wants the rights of one restore, and no other's, to be left.
-func checkBindings(t *testing.T, i *installed.Installation, uid types.UID) {
+// checkBindings wants the rights of these operations, and no other's, to be left.
+func checkBindings(t *testing.T, i *installed.Installation, uids ...types.UID) {
 	t.Helper()
 	list, err := i.Kube.RbacV1().ClusterRoleBindings().List(t.Context(), metav1.ListOptions{LabelSelector: velerov1.OperationLabel})
 	if err != nil {
@@ -175,7 +184,12 @@ func checkBindings(t *testing.T, i *installed.Installation, uid types.UID) {
 			names = append(names, b.Name)
 		}
 	}
-	if diff := cmp.Diff([]string{launch.BindingName(uid)}, names); diff != "" {
+	var want []string
+	for _, uid := range uids {
+		want = append(want, launch.BindingName(uid))
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("bindings (-want +got):\n%s", diff)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
@@ -18,30 +18,36 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 )
 
-// operations are the Backups or Restores that exist, by UID: true for those that
-// have ended.
+// operations are the Backups, Restores or previews that exist, by UID: true for
+// those that have ended.
 type operations map[types.UID]bool
 
-// removeBindings takes away the rights of Restores of this namespace that have
-// ended or are gone; the Job does that itself when it can.
+// removeBindings takes away the rights of Restores and previews of this namespace
+// that have ended or are gone; the Job does that itself when it can.
 func (m *maintenance) removeBindings(ctx context.Context) error {
-	selector := labels.Set{velerov1.OperationLabel: velerov1.OperationRestore}
-	// The bindings are read before the Restores: a binding is younger than its
-	// Restore, so one whose Restore isn't there has lost it.
-	list, err := m.Kube.RbacV1().ClusterRoleBindings().List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	const selector = velerov1.OperationLabel + " in (" + velerov1.OperationRestore + "," + velerov1.OperationPreview + ")"
+	// The bindings are read before what they are for: a Restore's binding is younger
+	// than the Restore, so one whose Restore isn't there has lost it.
+	list, err := m.Kube.RbacV1().ClusterRoleBindings().List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return fmt.Errorf("list ClusterRoleBindings: %w", err)
 	}
 	if len(list.Items) == 0 {
 		return nil
 	}
-	known, err := m.restores(ctx)
-	if err != nil {
+	var holders holders
+	if holders.restores, err = m.restores(ctx); err != nil {
+		return err
+	}
+	if holders.previews, err = m.previews(ctx); err != nil {
 		return err
 	}
 	for i := range list.Items {
 		binding := &list.Items[i]
-		reason := bindingLeftOver(binding, m.Namespace, known)
+		if !bindsHere(binding, m.Namespace) {
+			continue
+		}
+		reason := holders.leftOver(binding, time.Now())
 		if reason == "" {
 			continue
 		}
@@ -52,23 +58,38 @@ func (m *maintenance) removeBindings(ctx context.Context) error {
 	return nil
 }
 
-// bindingLeftOver says why a restore's binding is not needed any more; empty
-// when it is, and for one of another namespace's installation.
-func bindingLeftOver(binding *rbacv1.ClusterRoleBinding, namespace string, known operations) string {
-	ours := func(s rbacv1.Subject) bool {
+// bindsHere reports whether a binding is for the account of restores of the
+// installation in namespace.
+func bindsHere(binding *rbacv1.ClusterRoleBinding, namespace string) bool {
+	return slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool {
 		return s.Kind == rbacv1.ServiceAccountKind && s.Name == launch.RestoreServiceAccount && s.Namespace == namespace
+	})
+}
+
+// holders are what bindings give rights to.
+type holders struct{ restores, previews operations }
+
+// previewStart is how long the binding of a preview may be there before its Job is.
+const previewStart = 5 * time.Minute
+
+// leftOver says why a binding is not needed any more; empty when it is.
+func (h holders) leftOver(binding *rbacv1.ClusterRoleBinding, now time.Time) string {
+	uid := types.UID(binding.Labels[velerov1.OperationUIDLabel])
+	known, what := h.restores, "Restore"
+	if binding.Labels[velerov1.OperationLabel] == velerov1.OperationPreview {
+		known, what = h.previews, "preview"
 	}
-	uid := binding.Labels[velerov1.OperationUIDLabel]
-	if uid == "" || !slices.ContainsFunc(binding.Subjects, ours) {
+	switch ended, exists := known[uid]; {
+	case uid == "":
 		return ""
-	}
-	switch ended, exists := known[types.UID(uid)]; {
-	case !exists:
-		return "its Restore is gone"
 	case ended:
-		return "its Restore has ended"
+		return "its " + what + " has ended"
+	case exists:
+		return ""
+	case what == "preview" && now.Sub(binding.CreationTimestamp.Time) < previewStart:
+		return "" // a preview has no object that is older than its binding
 	}
-	return ""
+	return "its " + what + " is gone"
 }
 
 // removeJobs deletes Jobs whose Backup or Restore is gone and that the garbage
@@ -151,6 +172,21 @@ func (m *maintenance) restores(ctx context.Context) (operations, error) {
 	known := operations{}
 	for _, r := range list.Items {
 		known[r.UID] = r.Status.Phase.Terminal()
+	}
+	return known, nil
+}
+
+// previews are known by their Jobs: they have no object of their own.
+func (m *maintenance) previews(ctx context.Context) (operations, error) {
+	const selector = velerov1.OperationLabel + "=" + velerov1.OperationPreview
+	list, err := m.Kube.BatchV1().Jobs(m.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("list Jobs of previews: %w", err)
+	}
+	known := operations{}
+	for i := range list.Items {
+		job := &list.Items[i]
+		known[types.UID(job.Labels[velerov1.OperationUIDLabel])] = job.DeletionTimestamp != nil || launch.Finished(job)
 	}
 	return known, nil
 }

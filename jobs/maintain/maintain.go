@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 	}{
 		{"end backups that ended without a word", m.endBackups},
 		{"end restores that ended without a word", m.endRestores},
-		{"take away the rights of restores that have ended", m.removeBindings},
+		{"take away the rights of restores and previews that have ended", m.removeBindings},
 		{"delete Jobs whose Backup or Restore is gone", m.removeJobs},
 	} {
 		cfg.Log.Info("chore begins", "chore", chore.name)

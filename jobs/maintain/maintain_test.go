@@ -407,6 +407,31 @@ func TestBindings(t *testing.T) {
 	}
 }
 
+func TestBindingsOfPreviews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	of := func(uid string, created metav1.Time) *rbacv1.ClusterRoleBinding {
+		b := binding("velero-restore-"+uid, uid, "velero")
+		b.Labels[velerov1.OperationLabel], b.CreationTimestamp = velerov1.OperationPreview, created
+		return b
+	}
+	named := func(name string) func(*batchv1.Job) { return func(j *batchv1.Job) { j.Name = name } }
+	w.api.Add(jobs, job(velerov1.OperationPreview, "runs", named("runs")))
+	w.api.Add(jobs, job(velerov1.OperationPreview, "failed", named("failed"), jobFailed))
+	for uid, created := range map[string]metav1.Time{
+		"runs": ago(time.Hour), "failed": ago(time.Minute), "gone": ago(time.Hour), "starts": ago(time.Second),
+	} {
+		w.api.Add(bindings, of(uid, created))
+	}
+	if got := w.run(t); got.Outcome != report.Completed || got.Items != 2 {
+		t.Errorf("summary = %+v", got)
+	}
+	want := []string{"DELETE " + bindings + "/velero-restore-failed", "DELETE " + bindings + "/velero-restore-gone"}
+	if diff := cmp.Diff(want, w.api.Writes()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
 func TestJobsOfWhatIsGone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

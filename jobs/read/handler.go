@@ -23,6 +23,7 @@ import (
 type handler struct {
 	bucket   store.Bucket
 	prefixes scope
+	more     map[string]http.Handler
 	token    tokenHash
 	idle     *idle
 	log      *slog.Logger
@@ -36,6 +37,9 @@ func newHandler(cfg Config) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(prefixes)+len(cfg.Handlers) == 0 {
+		return nil, errors.New("no prefix to serve")
+	}
 	token, err := parseTokenHash(cfg.TokenSHA256)
 	if err != nil {
 		return nil, err
@@ -48,6 +52,7 @@ func newHandler(cfg Config) (*handler, error) {
 	return &handler{
 		bucket:   cfg.Bucket,
 		prefixes: prefixes,
+		more:     cfg.Handlers,
 		token:    token,
 		idle:     newIdle(orDefault(cfg.Idle, defaultIdle)),
 		log:      log,
@@ -78,6 +83,8 @@ func (h *handler) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
 	case !readOnly:
 		w.Header().Set("Allow", "GET, HEAD")
 		h.refuse(w, r, http.StatusMethodNotAllowed, fmt.Errorf("method %s isn't served here", r.Method))
+	case h.more[r.URL.Path] != nil && r.Method == http.MethodGet:
+		h.more[r.URL.Path].ServeHTTP(w, r)
 	case r.URL.Path == "/":
 		h.list(w, r, r.URL.Query().Get("prefix"))
 	case strings.HasPrefix(r.URL.Path, verifyPath):

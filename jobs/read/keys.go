@@ -1,7 +1,6 @@
 package read
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -15,8 +14,7 @@ import (
 // key can name an object outside the scope.
 type scope []string
 
-// parseScope checks the prefixes; at least one is needed, and none may be the
-// whole bucket.
+// parseScope checks the prefixes, none of which may be the whole bucket.
 func parseScope(prefixes []string) (scope, error) {
 	var s scope
 	for _, prefix := range prefixes {
@@ -24,9 +22,6 @@ func parseScope(prefixes []string) (scope, error) {
 			return nil, fmt.Errorf("prefix %q: want a relative path such as %q", prefix, "backups/NAME/")
 		}
 		s = append(s, prefix)
-	}
-	if len(s) == 0 {
-		return nil, errors.New("no prefix to serve")
 	}
 	return s, nil
 }

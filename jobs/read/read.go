@@ -10,6 +10,9 @@
 //	GET /verify/BACKUP  what pkg/verify tells, one JSON verify.Event per line; the last
 //	                    has a summary or an error, else the answer is torn
 //	POST /done          ends the server
+//
+// Another Job may bring handlers of its own beside these or instead of a bucket,
+// for what only it can tell, behind the same token.
 package read
 
 import (
@@ -38,14 +41,20 @@ const (
 
 // Config is what one reader needs.
 type Config struct {
-	// Bucket is where the objects are.
+	// Bucket is where the objects are; not needed without Prefixes.
 	Bucket store.Bucket
 	// Prefixes are the key prefixes that may be read, such as "backups/shop/".
-	// One that doesn't end in "/" stands for that one key.
+	// One that doesn't end in "/" stands for that one key. None are needed where
+	// there are Handlers.
 	Prefixes []string
+	// Handlers serve GET requests for these paths, such as "/preview".
+	Handlers map[string]http.Handler
 	// TokenSHA256 is the hexadecimal SHA-256 of the token that every request
 	// must carry.
 	TokenSHA256 string
+	// Done ends the server when it is closed, as a client's POST /done does; may be
+	// nil.
+	Done <-chan struct{}
 	// Idle ends the server when no authorized request ran for so long, and drops
 	// a client that takes nothing for so long; 0 means two minutes.
 	Idle time.Duration
@@ -58,8 +67,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Run serves until a client says that it is done, until nobody asked for
-// cfg.Idle, or until ctx ends. The first two are Completed, the last is
+// Run serves until it is done, as a client or cfg.Done says, until nobody asked
+// for cfg.Idle, or until ctx ends. The first two are Completed, the last is
 // Cancelled. An error comes with outcome Usage (a setting is wrong) or Failed
 // (the server couldn't listen or serve).
 func Run(ctx context.Context, cfg Config) (report.Summary, error) {
@@ -73,7 +82,7 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 			return failed(report.Failed, fmt.Errorf("listen: %w", err))
 		}
 	}
-	reason, err := serve(ctx, handler, listener, orDefault(cfg.Grace, defaultGrace))
+	reason, err := serve(ctx, handler, listener, cfg)
 	if err != nil {
 		return failed(report.Failed, err)
 	}
@@ -96,8 +105,8 @@ func orDefault(d, fallback time.Duration) time.Duration {
 }
 
 // serve runs the server and says why it ended. Requests that run when it stops
-// may end within grace; what is left then is cut.
-func serve(ctx context.Context, handler *handler, listener net.Listener, grace time.Duration) (string, error) {
+// may end within cfg.Grace; what is left then is cut.
+func serve(ctx context.Context, handler *handler, listener net.Listener, cfg Config) (string, error) {
 	// A signal must not cut transfers that can still end in time, so requests
 	// live on a context of their own.
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -123,10 +132,12 @@ func serve(ctx context.Context, handler *handler, listener net.Listener, grace t
 		reason = "stopped by a signal or a deadline"
 	case <-handler.done:
 		reason = "the client is done"
+	case <-cfg.Done:
+		reason = "what there was to tell is told"
 	case <-handler.idle.expired:
 		reason = fmt.Sprintf("no request for %s", handler.idle.limit)
 	}
-	if err := shutdown(ctx, server, grace); err != nil {
+	if err := shutdown(ctx, server, orDefault(cfg.Grace, defaultGrace)); err != nil {
 		return "", err
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

@@ -334,6 +334,51 @@ func TestEnds(t *testing.T) {
 	})
 }
 
+// TestHandlers serves what another Job tells, without a bucket.
+func TestHandlers(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	r := start(t, read.Config{
+		Prefixes: []string{}, Done: done,
+		Handlers: map[string]http.Handler{"/preview": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "told")
+		})},
+	})
+	for target, want := range map[string]string{
+		"/preview":          "200 told",
+		"/preview/":         "403 key \"preview/\" isn't served here\n",
+		"/" + logKey:        "403 key \"" + logKey + "\" isn't served here\n",
+		"/?prefix=":         "403 prefix \"\" isn't served here\n",
+		"/?prefix=backups/": "403 prefix \"backups/\" isn't served here\n",
+		"/verify/shop":      "403 backup \"shop\" isn't served here\n",
+		"/../preview/../x":  "403 key \"../preview/../x\" isn't served here\n",
+	} {
+		response := r.do(t, http.MethodGet, target, nil)
+		body, err := io.ReadAll(response.Body)
+		if got := fmt.Sprintf("%d %s", response.StatusCode, body); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", target, got, err, want)
+		}
+	}
+	if response := r.do(t, http.MethodHead, "/preview", nil); response.StatusCode != http.StatusForbidden {
+		t.Errorf("HEAD: %s", response.Status)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/preview", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without the token: %s", response.Status)
+	}
+	close(done)
+	<-r.ended
+	r.expect(t, report.Summary{Outcome: report.Completed})
+}
+
 func (r *reader) expect(t *testing.T, want report.Summary) {
 	t.Helper()
 	if r.err != nil {

@@ -54,3 +54,19 @@ func (e *Env) Summarize(ctx context.Context, r *report.Report, err error) report
 	}
 	return s
 }
+
+// Problems returns the texts of an error, one for each of those that were joined.
+func Problems(err error) []string {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []string{err.Error()}
+	}
+	var all []string
+	for _, one := range joined.Unwrap() {
+		all = append(all, Problems(one)...)
+	}
+	return all
+}

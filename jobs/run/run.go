@@ -109,6 +109,10 @@ func features(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
+// FeatureAPIGroupVersions makes a backup store every served version of each kind,
+// and a restore choose the best that both clusters serve.
+const FeatureAPIGroupVersions = "EnableAPIGroupVersions"
+
 // HasFeature reports whether a feature flag is set.
 func (e *Env) HasFeature(name string) bool { return slices.Contains(e.Features, name) }
 

@@ -278,7 +278,7 @@ func TestEveryRangeOfTheIndexReadsAlone(t *testing.T) {
 
 func holds(t *testing.T, part []byte, name string) bool {
 	t.Helper()
-	r, err := archive.NewReader(bytes.NewReader(part))
+	r, err := archive.NewPartReader(bytes.NewReader(part))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,100 +308,4 @@ func TestReadIndexRefusesOneThatDoesNotFit(t *testing.T) {
 			t.Errorf("%s: read without error", name)
 		}
 	}
-}
-
-// hostile builds an archive with one entry.
-func hostile(t testing.TB, header tar.Header, body string) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	gz := stdgzip.NewWriter(&out)
-	tw := tar.NewWriter(gz)
-	header.Size = int64(len(body))
-	if err := tw.WriteHeader(&header); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tw.Write([]byte(body)); err != nil && len(body) > 0 {
-		t.Fatal(err)
-	}
-	for _, closer := range []io.Closer{tw, gz} {
-		if err := closer.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out.Bytes()
-}
-
-func TestReaderRefusesHostileEntries(t *testing.T) {
-	t.Parallel()
-	for name, header := range map[string]tar.Header{
-		"dot dot":      {Name: "resources/secrets/namespaces/shop/../../x.json", Typeflag: tar.TypeReg},
-		"absolute":     {Name: "/resources/secrets/cluster/x.json", Typeflag: tar.TypeReg},
-		"backslash":    {Name: `resources/secrets/cluster/..\x.json`, Typeflag: tar.TypeReg},
-		"symlink":      {Name: "resources/secrets/cluster/x.json", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
-		"bad resource": {Name: "resources/SECRETS/cluster/x.json", Typeflag: tar.TypeReg},
-		"namespace":    {Name: "resources/secrets/namespaces/UPPER/x.json", Typeflag: tar.TypeReg},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r, err := archive.NewReader(bytes.NewReader(hostile(t, header, "")))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var itemErr *archive.ItemError
-			if _, err := r.Next(); !errors.As(err, &itemErr) {
-				t.Errorf("Next() = %v, want an *ItemError", err)
-			}
-			if _, err := r.Next(); !errors.Is(err, io.EOF) {
-				t.Errorf("the reader doesn't go on: %v", err)
-			}
-		})
-	}
-}
-
-func TestReaderCountsForeignEntries(t *testing.T) {
-	t.Parallel()
-	r, err := archive.NewReader(bytes.NewReader(hostile(t, tar.Header{Name: "notes/readme.txt", Typeflag: tar.TypeReg}, "hi")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Next(); !errors.Is(err, io.EOF) || r.Ignored() != 1 {
-		t.Errorf("Next() = %v, ignored %d", err, r.Ignored())
-	}
-}
-
-func TestReaderTellsACutArchive(t *testing.T) {
-	t.Parallel()
-	data := write(t, item("secrets", "v1", "shop", "a", strings.Repeat("x", 5000)), item("pods", "v1", "shop", "b", "{}"))
-	for _, size := range []int{0, 10, len(data) / 2, len(data) - 9} {
-		r, err := archive.NewReader(bytes.NewReader(data[:size]))
-		for err == nil {
-			_, err = r.Next()
-		}
-		if err == io.EOF && size > 0 { //nolint:errorlint // the exact end, not a wrapped one
-			t.Errorf("cut at %d of %d: read as complete", size, len(data))
-		}
-	}
-}
-
-func FuzzReader(f *testing.F) {
-	f.Add(hostile(f, tar.Header{Name: "resources/pods/namespaces/a/b.json", Typeflag: tar.TypeReg}, "{}"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := archive.NewReader(bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		for range 1000 {
-			got, err := r.Next()
-			var itemErr *archive.ItemError
-			if errors.As(err, &itemErr) {
-				continue
-			}
-			if err != nil {
-				return
-			}
-			if strings.ContainsAny(got.Name+got.Namespace, "/\\") || got.Name == ".." {
-				t.Fatalf("unsafe item %q/%q", got.Namespace, got.Name)
-			}
-		}
-	})
 }

@@ -174,6 +174,30 @@ func (c *Catalog) OpenArchive(ctx context.Context, backup string) (io.ReadCloser
 	return r, nil
 }
 
+// OpenArchivePart is OpenArchive for length bytes from offset on.
+func (c *Catalog) OpenArchivePart(ctx context.Context, backup string, offset, length int64) (io.ReadCloser, error) {
+	if err := checkName("backup", backup); err != nil {
+		return nil, err
+	}
+	r, err := c.bucket.GetRange(ctx, archiveKey(backup), offset, length)
+	if err != nil {
+		return nil, fmt.Errorf("open a part of the archive of backup %q: %w", backup, err)
+	}
+	return r, nil
+}
+
+// ArchiveSize is the length of the archive of a backup, compressed, in bytes.
+func (c *Catalog) ArchiveSize(ctx context.Context, backup string) (int64, error) {
+	if err := checkName("backup", backup); err != nil {
+		return 0, err
+	}
+	info, err := c.bucket.Stat(ctx, archiveKey(backup))
+	if err != nil {
+		return 0, fmt.Errorf("look at the archive of backup %q: %w", backup, err)
+	}
+	return info.Size, nil
+}
+
 // PutJSON stores v as a side file: compact JSON with a newline, <, > and &
 // escaped, in one gzip member.
 func (c *Catalog) PutJSON(ctx context.Context, f File, v any) error {

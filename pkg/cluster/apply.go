@@ -38,6 +38,19 @@ const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=
 // concurrent use.
 type Writer struct {
 	client rest.Interface
+	dryRun bool
+}
+
+// DryRun returns a Writer whose writes the API server checks, admission included,
+// and doesn't store.
+func (w *Writer) DryRun() *Writer { return &Writer{client: w.client, dryRun: true} }
+
+// writes is a request that writes.
+func (w *Writer) writes(r *rest.Request) *rest.Request {
+	if w.dryRun {
+		return r.Param("dryRun", metav1.DryRunAll)
+	}
+	return r
 }
 
 // NewWriter returns a Writer that talks to the cluster of cfg. cfg's rate limit
@@ -61,7 +74,7 @@ func NewWriter(cfg *rest.Config) (*Writer, error) {
 // about the object that this call made.
 func (w *Writer) Create(ctx context.Context, obj ref.Object, body []byte) (*metav1.PartialObjectMetadata, error) {
 	raw, err := w.send(ctx, func() *rest.Request {
-		return w.client.Post().AbsPath(collection(obj)).SetHeader("Accept", metadataOnly).Body(body)
+		return w.writes(w.client.Post()).AbsPath(collection(obj)).SetHeader("Accept", metadataOnly).Body(body)
 	})
 	return decodeMetadata(raw, err)
 }
@@ -71,19 +84,24 @@ func (w *Writer) Get(ctx context.Context, obj ref.Object) ([]byte, error) {
 	return w.send(ctx, func() *rest.Request { return w.client.Get().AbsPath(collection(obj), obj.Name) })
 }
 
-// MergePatch applies a JSON merge patch to the object and returns its metadata.
-func (w *Writer) MergePatch(ctx context.Context, obj ref.Object, patch []byte) (*metav1.PartialObjectMetadata, error) {
+// MergePatch applies a JSON merge patch to the object, or to its subresource when
+// one is named, and returns its metadata.
+func (w *Writer) MergePatch(ctx context.Context, obj ref.Object, patch []byte, subresource ...string) (*metav1.PartialObjectMetadata, error) {
 	raw, err := w.send(ctx, func() *rest.Request {
-		return w.client.Patch(types.MergePatchType).AbsPath(collection(obj), obj.Name).
+		return w.writes(w.client.Patch(types.MergePatchType)).AbsPath(collection(obj), obj.Name).Suffix(subresource...).
 			SetHeader("Accept", metadataOnly).Body(patch)
 	})
 	return decodeMetadata(raw, err)
 }
 
 // Delete deletes the object if it still has the UID; an empty UID means
-// whichever object has the name.
-func (w *Writer) Delete(ctx context.Context, obj ref.Object, uid types.UID) error {
+// whichever object has the name. What becomes of those it owns is the kind's own
+// default when policy is empty.
+func (w *Writer) Delete(ctx context.Context, obj ref.Object, uid types.UID, policy metav1.DeletionPropagation) error {
 	options := metav1.DeleteOptions{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"}}
+	if policy != "" {
+		options.PropagationPolicy = &policy
+	}
 	if uid != "" {
 		options.Preconditions = &metav1.Preconditions{UID: &uid}
 	}
@@ -92,7 +110,7 @@ func (w *Writer) Delete(ctx context.Context, obj ref.Object, uid types.UID) erro
 		return fmt.Errorf("encode delete options: %w", err)
 	}
 	_, err = w.send(ctx, func() *rest.Request {
-		return w.client.Delete().AbsPath(collection(obj), obj.Name).Body(body)
+		return w.writes(w.client.Delete()).AbsPath(collection(obj), obj.Name).Body(body)
 	})
 	return err
 }
@@ -137,8 +155,8 @@ func busy(err error) bool {
 
 // MayPass reports whether a write that failed with err may succeed later, when
 // other objects are there or controllers have caught up: a kind, namespace or
-// service account that isn't known yet, a webhook that doesn't answer, a quota
-// that hasn't been counted, an object of the same name that is on its way out.
+// service account that isn't known yet, a webhook that doesn't answer or says no,
+// a quota that hasn't been counted, an object of the same name that is on its way out.
 func MayPass(err error) bool {
 	if busy(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInternalError(err) {
 		return true
@@ -149,12 +167,20 @@ func MayPass(err error) bool {
 	}
 	message := status.Status().Message
 	switch {
+	case Denied(err):
+		return true // many a webhook only waits for something
 	case apierrors.IsAlreadyExists(err):
 		return strings.Contains(message, "object is being deleted")
 	case apierrors.IsForbidden(err):
 		return containsAny(message, passingRefusals)
 	}
 	return false
+}
+
+// Denied reports whether an admission webhook looked at the object and said no,
+// with whatever code it chose.
+func Denied(err error) bool {
+	return strings.Contains(err.Error(), "admission webhook") && strings.Contains(err.Error(), "denied the request")
 }
 
 // passingRefusals are parts of the texts with which admission refuses what it

@@ -89,7 +89,7 @@ func TestWriterSendsJSON(t *testing.T) {
 	if _, err := writer.MergePatch(ctx, colon, []byte(`{"b":2}`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := writer.Delete(ctx, deployment, "u1"); err != nil {
+	if err := writer.Delete(ctx, deployment, "u1", ""); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -160,7 +160,7 @@ func TestMayPass(t *testing.T) {
 		{"quota used up", apierrors.NewForbidden(pods, "x", errors.New("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1")), false},
 		{"no rights", apierrors.NewForbidden(pods, "x", errors.New(`User "u" cannot create resource "pods"`)), false},
 		{"invalid", apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "x", nil), false},
-		{"denied by a webhook", apierrors.NewBadRequest(`admission webhook "w" denied the request`), false},
+		{"denied by a webhook", apierrors.NewBadRequest(`admission webhook "w" denied the request`), true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,7 @@ import (
 type Wave struct {
 	// Name is for the log.
 	Name string
-	// Resources are the kinds; none means every kind that no other wave names.
+	// Resources are the kinds; nil means every kind that no other wave names.
 	Resources []schema.GroupResource
 }
 
@@ -77,6 +77,36 @@ func Waves() []Wave {
 	}
 }
 
+// WavesWith is Waves with wishes: the kinds of high come one after the other right
+// after the definitions and namespaces, those of low after all but webhooks,
+// policies and APIServices. A kind that is wished for leaves the wave it had;
+// definitions and namespaces, and what comes last, can't be moved.
+func WavesWith(high, low []schema.GroupResource) []Wave {
+	all := Waves()
+	fixed := slices.Concat(all[0].Resources, all[len(all)-1].Resources)
+	wished := map[schema.GroupResource]bool{}
+	single := func(resources []schema.GroupResource) []Wave {
+		var waves []Wave
+		for _, resource := range resources {
+			if !wished[resource] && !slices.Contains(fixed, resource) {
+				wished[resource] = true
+				waves = append(waves, Wave{Name: resource.String(), Resources: []schema.GroupResource{resource}})
+			}
+		}
+		return waves
+	}
+	first, last := single(high), single(low)
+	middle := all[1 : len(all)-1]
+	for i, w := range middle {
+		if len(w.Resources) > 0 {
+			middle[i].Resources = slices.DeleteFunc(w.Resources, func(r schema.GroupResource) bool { return wished[r] })
+		}
+	}
+	// A wave without resources stands for all that no other names.
+	emptied := func(w Wave) bool { return w.Resources != nil && len(w.Resources) == 0 }
+	return slices.Concat(all[:1], first, slices.DeleteFunc(slices.Clone(middle), emptied), last, all[len(all)-1:])
+}
+
 // WaveOf returns the index of the wave, among all, that a kind belongs to.
 func WaveOf(all []Wave, resource schema.GroupResource) int {
 	rest := 0
@@ -84,7 +114,7 @@ func WaveOf(all []Wave, resource schema.GroupResource) int {
 		if slices.Contains(w.Resources, resource) {
 			return i
 		}
-		if len(w.Resources) == 0 {
+		if w.Resources == nil {
 			rest = i
 		}
 	}

@@ -117,7 +117,11 @@ type objectSet struct {
 	globs    []objectGlob
 }
 
-type objectGlob struct{ namespace, name glob.Glob }
+type objectGlob struct {
+	namespace, name glob.Glob
+	// prefix is what every "namespace/name" that matches begins with.
+	prefix string
+}
 
 // NewObjects prepares patterns to be asked. resolve turns a kind as typed into
 // a resource and tells its scope. The error joins one for each pattern with a
@@ -180,8 +184,17 @@ func (s *objectSet) add(pattern ObjectPattern) error {
 	if err != nil {
 		return fmt.Errorf("name %q: %w", pattern.Name, err)
 	}
-	s.globs = append(s.globs, objectGlob{namespace: namespace, name: name})
+	s.globs = append(s.globs, objectGlob{namespace: namespace, name: name, prefix: literalPrefix(pattern)})
 	return nil
+}
+
+// literalPrefix is the part of a pattern before its first glob.
+func literalPrefix(pattern ObjectPattern) string {
+	whole := strings.TrimPrefix(pattern.Namespace+"/"+pattern.Name, "/")
+	if at := strings.IndexAny(whole, `*?[\{`); at >= 0 {
+		return whole[:at]
+	}
+	return whole
 }
 
 func (s *objectSet) matches(namespace, name string) bool {
@@ -257,4 +270,27 @@ func (o *Objects) Literal(gr schema.GroupResource) (names []types.NamespacedName
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return names, true
+}
+
+// Between reports whether an object of the kind can be included whose
+// "namespace/name", or name when it is cluster-scoped, is one of first to last in
+// byte order.
+func (o *Objects) Between(gr schema.GroupResource, first, last string) bool {
+	if !o.AnyIncluded() {
+		return true
+	}
+	set := o.included[gr]
+	if set == nil {
+		return false
+	}
+	for place := range set.literals {
+		key := strings.TrimPrefix(place.String(), "/")
+		if first <= key && key <= last {
+			return true
+		}
+	}
+	return slices.ContainsFunc(set.globs, func(g objectGlob) bool {
+		// The keys that begin with a prefix are neighbours.
+		return g.prefix <= last && (first <= g.prefix || strings.HasPrefix(first, g.prefix))
+	})
 }

@@ -206,3 +206,42 @@ func FuzzParseObjects(f *testing.F) {
 		}
 	})
 }
+
+func TestObjectsBetween(t *testing.T) {
+	t.Parallel()
+	include, err := filter.ParseObjects("include-objects", []string{"shop/secret/db", "shop/secret/web-*", "*/configmap/x", "clusterrole/view"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{"secret": true, "configmap": true, "clusterrole": false}
+	objects, err := filter.NewObjects(include, nil, func(name string) (schema.GroupResource, bool, bool) {
+		namespaced, ok := kinds[name]
+		return schema.GroupResource{Resource: name + "s"}, namespaced, ok
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		resource, first, last string
+		want                  bool
+	}{
+		{"secrets", "shop/a", "shop/db", true},
+		{"secrets", "shop/db", "shop/e", true},
+		{"secrets", "shop/e", "shop/v", false},
+		{"secrets", "shop/e", "shop/web-1", true},
+		{"secrets", "shop/web-2", "shop/z", true},
+		{"secrets", "shop/weba", "shop/z", false},
+		{"secrets", "mall/a", "zoo/z", true},
+		{"configmaps", "a/a", "a/b", true},
+		{"clusterroles", "admin", "edit", false},
+		{"clusterroles", "edit", "zebra", true},
+		{"pods", "a", "z", false},
+	} {
+		if got := objects.Between(schema.GroupResource{Resource: tc.resource}, tc.first, tc.last); got != tc.want {
+			t.Errorf("%s from %s to %s: %t, want %t", tc.resource, tc.first, tc.last, got, tc.want)
+		}
+	}
+	if !(*filter.Objects)(nil).Between(schema.GroupResource{Resource: "pods"}, "a", "b") {
+		t.Error("nil restricts something")
+	}
+}

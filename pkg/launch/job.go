@@ -39,7 +39,7 @@ const (
 	// DefaultTTL is how long an ended Job is kept; it must be longer than the
 	// period of maintenance, which looks at Jobs that ended without a word.
 	DefaultTTL = 24 * time.Hour
-	// ShortTTL is the same for Jobs without a record: delete and read.
+	// ShortTTL is the same for Jobs without a record: delete, preview and read.
 	ShortTTL = 10 * time.Minute
 )
 
@@ -133,7 +133,8 @@ func jobSpec(template *corev1.PodTemplate, op Operation) batchv1.JobSpec {
 }
 
 func (op Operation) defaultTTL() time.Duration {
-	if op.Kind == velerov1.OperationDelete || op.Kind == velerov1.OperationRead {
+	switch op.Kind {
+	case velerov1.OperationDelete, velerov1.OperationPreview, velerov1.OperationRead:
 		return ShortTTL
 	}
 	return DefaultTTL

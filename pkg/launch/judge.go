@@ -70,7 +70,7 @@ func Judge(s State) Verdict {
 		return Verdict{Standing: Running} // a Velero server's
 	case s.Job == nil:
 		return withoutJob(s)
-	case finished(s.Job) || givenUp(s):
+	case Finished(s.Job) || givenUp(s):
 		return ended(s)
 	}
 	return underWay(s)
@@ -211,8 +211,8 @@ func alive(s State, pod *corev1.Pod) Verdict {
 	return v
 }
 
-// finished reports whether the Job controller is done with job.
-func finished(job *batchv1.Job) bool {
+// Finished reports whether the Job controller is done with job.
+func Finished(job *batchv1.Job) bool {
 	return condition(job, batchv1.JobComplete) != nil || condition(job, batchv1.JobFailed) != nil
 }
 

@@ -344,7 +344,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 func TestRights(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	const first, second = types.UID("11111111-a"), types.UID("22222222-b")
+	const first, second, third = types.UID("11111111-a"), types.UID("22222222-b"), types.UID("33333333-c")
 	rights := launch.Rights{Kube: f.kube, Namespace: f.namespace}
 	if err := rights.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -373,10 +373,21 @@ func TestRights(t *testing.T) {
 	if _, err := f.kube.RbacV1().ClusterRoleBindings().Get(t.Context(), launch.BindingName(second), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the refused binding is there: %v", err)
 	}
+	preview := launch.Rights{Kube: f.kube, Namespace: f.namespace, Operation: velerov1.OperationPreview}
+	if err := preview.Bind(t.Context(), "nightly", third); err != nil {
+		t.Errorf("a preview beside a restore of the same role: %v", err)
+	}
 	for range 2 {
 		if err := launch.Unbind(t.Context(), f.kube, first); err != nil {
 			t.Fatal(err)
 		}
+	}
+	want = `the preview of a restore from backup "nightly" runs with ClusterRole "cluster-admin", and this one would run with "view" as the same account; hint: wait until that has ended`
+	if err := view.Check(t.Context()); err == nil || err.Error() != want {
+		t.Errorf("check beside a preview: %v", err)
+	}
+	if err := launch.Unbind(t.Context(), f.kube, third); err != nil {
+		t.Fatal(err)
 	}
 	if err := view.Check(t.Context()); err != nil {
 		t.Errorf("after the first has ended: %v", err)

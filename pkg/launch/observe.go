@@ -62,12 +62,12 @@ func (o *Observer) Observe(ctx context.Context, t Target) (State, error) {
 	if s.Job, err = o.job(ctx, t, s.CR); err != nil {
 		return State{}, err
 	}
-	if s.Job != nil && !(s.recorded() && s.CR.Terminal && finished(s.Job)) {
+	if s.Job != nil && !(s.recorded() && s.CR.Terminal && Finished(s.Job)) {
 		o.addPods(ctx, &s)
 	}
 	// The executor writes the record before its Job ends. Read in the other
 	// order, a good end looks like one that nobody was told of.
-	if !s.Gone && !s.CR.Terminal && t.Name != "" && (s.Job == nil || finished(s.Job)) {
+	if !s.Gone && !s.CR.Terminal && t.Name != "" && (s.Job == nil || Finished(s.Job)) {
 		if s.CR, s.Gone, err = o.record(ctx, t); err != nil {
 			return State{}, err
 		}

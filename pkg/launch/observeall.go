@@ -51,7 +51,7 @@ func (o *Observer) observeAll(ctx context.Context, records []CR) ([]State, error
 		if s.CR.Terminal {
 			continue
 		}
-		if s.Job = jobs.of(s.CR); s.Job == nil || finished(s.Job) {
+		if s.Job = jobs.of(s.CR); s.Job == nil || Finished(s.Job) {
 			// The record may have been told since it was listed.
 			if *s, err = o.Observe(ctx, Target{Operation: s.Operation, Name: s.CR.Name}); err != nil {
 				return nil, err

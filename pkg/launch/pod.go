@@ -22,6 +22,7 @@ func podTemplate(template *corev1.PodTemplate, op Operation) corev1.PodTemplateS
 	spec.TerminationGracePeriodSeconds = ptr.To[int64](gracePeriodSeconds)
 	spec.EnableServiceLinks = ptr.To(false)
 	spec.ServiceAccountName = accountOf(spec, op)
+	spec.DeprecatedServiceAccount = "" // the API server gave the template one
 	if op.NoAPIToken {
 		spec.AutomountServiceAccountToken = ptr.To(false)
 	}

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -18,18 +19,22 @@ import (
 // restore may have to create anything.
 const DefaultRestoreRole = "cluster-admin"
 
-// Rights are what one restore runs with: a ClusterRole for the account of
-// restores, bound with the credentials of whoever starts it, so that nobody
-// gives away more than they have, and only until the restore has ended.
+// Rights are what one restore, or the preview of one, runs with: a ClusterRole
+// for the account of restores, bound with the credentials of whoever starts it,
+// so that nobody gives away more than they have, and only until it has ended.
 type Rights struct {
 	Kube kubernetes.Interface
 	// Namespace is where Velero's objects and the account live.
 	Namespace string
+	// Operation is velerov1.OperationPreview for a preview; empty means
+	// velerov1.OperationRestore.
+	Operation string
 	// Role is the ClusterRole; empty means DefaultRestoreRole.
 	Role string
 }
 
-// BindingName is the name of the ClusterRoleBinding of a Restore.
+// BindingName is the name of the ClusterRoleBinding of the operation of that UID:
+// a Restore's, or a preview's random one.
 func BindingName(uid types.UID) string {
 	const digits = 8
 	return "velero-restore-" + string(uid[:min(len(uid), digits)])
@@ -60,7 +65,8 @@ func (r Rights) Check(ctx context.Context) error {
 	return nil
 }
 
-// Bind gives the Restore its rights. It may be repeated.
+// Bind gives the operation its rights. Its name is the Restore's, or that of the
+// backup that a preview is of. Bind may be repeated.
 func (r Rights) Bind(ctx context.Context, name string, uid types.UID) error {
 	owner, err := r.owner(ctx)
 	if err != nil {
@@ -79,7 +85,7 @@ func (r Rights) Bind(ctx context.Context, name string, uid types.UID) error {
 	return nil
 }
 
-// Unbind takes a Restore's rights away. A missing binding is no error.
+// Unbind takes an operation's rights away. A missing binding is no error.
 func Unbind(ctx context.Context, kube kubernetes.Interface, uid types.UID) error {
 	err := kube.RbacV1().ClusterRoleBindings().Delete(ctx, BindingName(uid), metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -96,7 +102,7 @@ func (r Rights) role() string {
 }
 
 func (r Rights) binding(uid types.UID, name string, owner *metav1.OwnerReference) *rbacv1.ClusterRoleBinding {
-	op := Operation{Kind: velerov1.OperationRestore, Name: name, UID: uid}
+	op := Operation{Kind: cmp.Or(r.Operation, velerov1.OperationRestore), Name: name, UID: uid}
 	b := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: BindingName(uid), Labels: op.labels()},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: r.role()},
@@ -135,14 +141,26 @@ func (r Rights) noOtherRole(ctx context.Context) error {
 		if !r.binds(b) || b.RoleRef.Name == r.role() {
 			continue
 		}
-		if restore := b.Labels[velerov1.NameLabel]; b.Labels[velerov1.OperationLabel] == velerov1.OperationRestore {
-			return fmt.Errorf("restore %q runs with ClusterRole %q, and this one would run with %q as the same account; hint: wait until that has ended",
-				restore, b.RoleRef.Name, r.role())
+		if holder := holder(b); holder != "" {
+			return fmt.Errorf("%s runs with ClusterRole %q, and this one would run with %q as the same account; hint: wait until that has ended",
+				holder, b.RoleRef.Name, r.role())
 		}
 		return fmt.Errorf("ClusterRoleBinding %q gives restores ClusterRole %q for good, and this one is to run with %q; hint: delete that binding",
 			b.Name, b.RoleRef.Name, r.role())
 	}
 	return nil
+}
+
+// holder says which operation a binding is for; empty for one that somebody made
+// by hand.
+func holder(b rbacv1.ClusterRoleBinding) string {
+	switch name := b.Labels[velerov1.NameLabel]; b.Labels[velerov1.OperationLabel] {
+	case velerov1.OperationRestore:
+		return fmt.Sprintf("restore %q", name)
+	case velerov1.OperationPreview:
+		return fmt.Sprintf("the preview of a restore from backup %q", name)
+	}
+	return ""
 }
 
 func (r Rights) binds(b rbacv1.ClusterRoleBinding) bool {

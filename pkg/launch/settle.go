@@ -54,7 +54,7 @@ func (o *Observer) Settle(ctx context.Context, s State, v Verdict) (Settlement, 
 		// Maintenance takes away what can't be taken away here.
 		_ = Unbind(ctx, o.Kube, s.CR.UID)
 	}
-	if s.Job != nil && !finished(s.Job) {
+	if s.Job != nil && !Finished(s.Job) {
 		return Settlement{Wrote: true}, o.remove(ctx, s.Job)
 	}
 	return Settlement{Wrote: true}, nil

@@ -55,7 +55,7 @@ type Report struct {
 	errors    int
 	items     map[string]*names // by apiVersion/Kind
 	itemCount int
-	once      map[string]bool // entries of items; nil when the caller counts each once
+	once      *seen // entries of items; nil when the caller counts each once
 	causes    map[string]int
 	text      func(Level, ref.Object, error) string
 	log       *slog.Logger
@@ -75,7 +75,7 @@ func New() *Report { return newReport(backupText) }
 // the results object, which are bare.
 func NewRestore() *Report {
 	r := newReport(restoreText)
-	r.once = map[string]bool{}
+	r.once = newSeen()
 	return r
 }
 
@@ -171,11 +171,8 @@ func (r *Report) note(gvk schema.GroupVersionKind, entry string) {
 	key := apiVersion + "/" + kind
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.once != nil {
-		if r.once[key+"/"+entry] {
-			return
-		}
-		r.once[key+"/"+entry] = true
+	if r.once != nil && !r.once.add(key+"/"+entry) {
+		return
 	}
 	if r.items[key] == nil {
 		r.items[key] = &names{}
@@ -218,20 +215,8 @@ func (r Result) clone() Result {
 	return out
 }
 
-// ResourceList is the content of a resource-list object: "apiVersion/Kind" to
-// the sorted names.
-func (r *Report) ResourceList() map[string][]string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := make(map[string][]string, len(r.items))
-	for key, names := range r.items {
-		list[key] = names.sorted()
-	}
-	return list
-}
-
-// WriteResourceList writes what ResourceList returns, as JSON and kind after
-// kind, which takes less memory.
+// WriteResourceList writes the content of a resource-list object: a JSON map of
+// "apiVersion/Kind" to the sorted names.
 func (r *Report) WriteResourceList(w io.Writer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
