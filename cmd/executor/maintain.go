@@ -16,8 +16,9 @@ func newMaintainCommand(opts *run.Options) *cobra.Command {
 		Short: "Do the chores: end what ended without a word, remove what was left behind",
 		Long: `Do the chores, each of which may be done at any time and as often as you like:
 give Backups and Restores whose Job ended without a word their end, stop those
-that can't start, take away the rights of restores that have ended, and delete
-Jobs whose Backup or Restore is gone. Objects of a Velero server are left alone.`,
+that can't start, take away the rights of restores and previews that have ended,
+and delete Jobs whose Backup or Restore is gone. Objects of a Velero server are
+left alone.`,
 		Example: "  executor maintain --kubeconfig ~/.kube/config",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -22,6 +22,7 @@ func newRestoreCommand(opts *run.Options) *cobra.Command {
 				return err
 			}
 			defer cancel()
+			run.KeepMemoryLow(ctx)
 			cfg.Env = env
 			summary, err := restore.Run(ctx, cfg)
 			return run.End(env.Log, report.Ended(summary, err))

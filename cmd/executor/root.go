@@ -33,7 +33,7 @@ Exit codes: 0 completed, 10 refused, 11 partially failed, 12 failed,
 	flags.StringVar(&opts.Context, "context", "", "context of the kubeconfig; default: its current one")
 	flags.StringVar(&opts.CredentialsFile, "credentials-file", run.DefaultCredentialsFile, "credentials of the storage location; a missing file means the cloud SDK's default chain")
 	flags.TextVar(&opts.LogLevel, "log-level", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
-	cmd.AddCommand(newBackupCommand(opts), newRestoreCommand(opts), newDeleteCommand(opts), newMaintainCommand(opts), newReadCommand(opts))
+	cmd.AddCommand(newBackupCommand(opts), newRestoreCommand(opts), newPreviewCommand(opts), newDeleteCommand(opts), newMaintainCommand(opts), newReadCommand(opts))
 	return cmd
 }
 

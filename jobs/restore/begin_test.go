@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -24,20 +23,15 @@ func TestValidate(t *testing.T) {
 	}{
 		{"fine", with(func(*velerov1.RestoreSpec) {}), nil},
 		{"no source", velerov1.RestoreSpec{}, []string{"Either a backup or schedule must be specified as a source for the restore, but not both"}},
-		{"two sources", with(func(s *velerov1.RestoreSpec) { s.ScheduleName = "daily" }), []string{"Either a backup or schedule must be specified as a source for the restore, but not both"}},
 		{"never restored", with(func(s *velerov1.RestoreSpec) { s.IncludedResources = []string{"nodes"} }), []string{"includedResources: nodes are non-restorable resources"}},
-		{"policy", with(func(s *velerov1.RestoreSpec) { s.ExistingResourcePolicy = "replace" }), []string{`existingResourcePolicy: "replace" is neither none nor update`}},
-		{"not in this version", with(func(s *velerov1.RestoreSpec) {
-			s.ResourceModifier = &corev1.TypedLocalObjectReference{Kind: "ConfigMap", Name: "m"}
-			s.Hooks.Resources = []velerov1.RestoreResourceHookSpec{{Name: "h"}}
-		}), []string{
-			"hooks: this version can't do that; hint: leave spec.hooks out",
-			"resourceModifier: this version can't do that; hint: leave spec.resourceModifier out",
-		}},
+		{"policy", with(func(s *velerov1.RestoreSpec) { s.ExistingResourcePolicy = "replace" }), []string{`existingResourcePolicy: "replace" is neither none, update nor recreate`}},
+		{"hook without command", with(func(s *velerov1.RestoreSpec) {
+			s.Hooks.Resources = []velerov1.RestoreResourceHookSpec{{Name: "h", PostHooks: []velerov1.RestoreResourceHook{{Exec: &velerov1.ExecRestoreHook{}}}}}
+		}), []string{"hooks.resources[0].postHooks[0].exec.command: names no program"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, validate(tc.spec)); diff != "" {
+			if diff := cmp.Diff(tc.want, problemsOf(tc.spec, nil)); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})
@@ -45,18 +39,39 @@ func TestValidate(t *testing.T) {
 	both := velerov1.RestoreSpec{
 		BackupName: "shop", LabelSelector: &metav1.LabelSelector{}, OrLabelSelectors: []*metav1.LabelSelector{{}},
 	}
-	if len(validate(both)) == 0 {
+	if len(problemsOf(both, nil)) == 0 {
 		t.Error("labelSelector beside orLabelSelectors was accepted")
 	}
 }
 
-func TestBegun(t *testing.T) {
+// problemsOf are those of a Restore.
+func problemsOf(spec velerov1.RestoreSpec, annotations map[string]string) []string {
+	restore := &velerov1.Restore{Spec: spec}
+	restore.Annotations = annotations
+	return newOperation(Config{}, restore).parse()
+}
+
+func TestAnnotationsAreRead(t *testing.T) {
 	t.Parallel()
-	for attempt, want := range map[string]bool{"": false, "0": false, "1": true, "2": true, "x": false} {
-		restore := &velerov1.Restore{}
-		restore.Annotations = map[string]string{velerov1.AttemptAnnotation: attempt}
-		if got := begun(restore); got != want {
-			t.Errorf("begun with attempt %q = %t, want %t", attempt, got, want)
-		}
+	for name, tc := range map[string]struct {
+		annotations map[string]string
+		want        []string
+	}{
+		"fine": {map[string]string{
+			velerov1.IncludeObjectsAnnotation: "shop/deploy/web, shop/secret/*", velerov1.RetryForAnnotation: "5m",
+			velerov1.ResourcePrioritiesAnnotation: "secrets, configmaps, -, widgets",
+		}, nil},
+		"divided twice": {map[string]string{velerov1.ResourcePrioritiesAnnotation: "a,-,b,-"}, []string{`restore-resource-priorities: "-" divides the list once`}},
+		"empty name":    {map[string]string{velerov1.ResourcePrioritiesAnnotation: "a,,b"}, []string{"restore-resource-priorities: a name is empty"}},
+		"no duration":   {map[string]string{velerov1.RetryForAnnotation: "soon"}, []string{`retry-for: "soon" is no duration such as 60s`}},
+		"negative":      {map[string]string{velerov1.RetryForAnnotation: "-1s"}, []string{`retry-for: "-1s" is no duration such as 60s`}},
+		"both families": {map[string]string{velerov1.IncludedClusterScopedResourcesAnnotation: "*"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, problemsOf(velerov1.RestoreSpec{BackupName: "shop"}, tc.annotations)); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

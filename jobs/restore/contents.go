@@ -18,6 +18,8 @@ import (
 type kind struct {
 	// Resource is the group and plural name, from the path in the archive.
 	Resource schema.GroupResource
+	// Folder is the version of the path; empty for the path without version.
+	Folder string
 	// Version is that of the objects, not of the path.
 	Version string
 	// Kind is the kind of the first object.
@@ -41,13 +43,67 @@ func (k *kind) total() int {
 // contents is what an archive holds, without the objects: some bytes for each
 // kind and namespace, however many objects there are.
 type contents struct {
-	kinds map[schema.GroupVersionResource]*kind
+	kinds map[kindKey]*kind
 	// definitions are the names of the CustomResourceDefinitions.
 	definitions []string
+	// versions are, for each kind, the versions in which it is stored, and
+	// whether one is the source cluster's preferred one.
+	versions map[schema.GroupResource]map[string]bool
+}
+
+type kindKey struct {
+	schema.GroupResource
+	folder, version string
 }
 
 func newContents() *contents {
-	return &contents{kinds: map[schema.GroupVersionResource]*kind{}}
+	return &contents{kinds: map[kindKey]*kind{}, versions: map[schema.GroupResource]map[string]bool{}}
+}
+
+// listed is what an index tells of an archive: its kinds, with roughly where their
+// objects are.
+func listed(index *archive.Index) *contents {
+	c := newContents()
+	for _, m := range index.Members {
+		if m.Resource == "" {
+			continue
+		}
+		resource := schema.ParseGroupResource(m.Resource)
+		c.note(resource, m.Version, m.Preferred)
+		folder := m.Version
+		if m.Preferred {
+			folder = ""
+		}
+		k := c.kind(kindKey{resource, folder, m.Version})
+		namespace, _, namespaced := strings.Cut(m.First, "/")
+		if !namespaced {
+			namespace = ""
+		}
+		k.Count[namespace] += m.Objects
+	}
+	return c
+}
+
+// note remembers that a kind is stored in a version.
+func (c *contents) note(resource schema.GroupResource, version string, preferred bool) {
+	if c.versions[resource] == nil {
+		c.versions[resource] = map[string]bool{}
+	}
+	c.versions[resource][version] = preferred
+}
+
+func (c *contents) kind(key kindKey) *kind {
+	k := c.kinds[key]
+	if k == nil {
+		k = &kind{Resource: key.GroupResource, Folder: key.folder, Version: key.version, Count: map[string]int{}}
+		c.kinds[key] = k
+	}
+	return k
+}
+
+// keep forgets the versions that are not restored.
+func (c *contents) keep(folders map[schema.GroupResource]string) {
+	maps.DeleteFunc(c.kinds, func(key kindKey, _ *kind) bool { return key.folder != folders[key.GroupResource] })
 }
 
 // add notes one object. An object that can't be read is left to the pass that
@@ -58,29 +114,50 @@ func (c *contents) add(item archive.Item) {
 	if apiVersion == "" || err != nil {
 		return
 	}
-	key := item.Resource.WithVersion(gv.Version)
-	k := c.kinds[key]
-	if k == nil {
-		k = &kind{Resource: item.Resource, Version: gv.Version, Kind: kindName(), Count: map[string]int{}}
-		c.kinds[key] = k
+	if item.Version != "" {
+		c.note(item.Resource, item.Version, item.Preferred)
 	}
+	if k := c.count(item, gv.Version); k.Kind == "" {
+		k.Kind = kindName()
+	}
+}
+
+// count notes one object by its path; version is that of its kind.
+func (c *contents) count(item archive.Item, version string) *kind {
+	k := c.kind(kindKey{item.Resource, item.Version, version})
 	k.Count[item.Namespace]++
-	if item.Resource == definitions {
+	if item.Resource == definitions && item.Version == "" {
 		c.definitions = append(c.definitions, item.Name)
 	}
+	return k
+}
+
+// describe reads the name of a kind from one of its objects.
+func (c *contents) describe(item archive.Item, version string) {
+	_, kindName := peek(item.Body)
+	c.kind(kindKey{item.Resource, item.Version, version}).Kind = kindName()
+}
+
+// versionsOf are the versions of the kinds.
+func (c *contents) versionsOf() map[schema.GroupResource]string {
+	versions := map[schema.GroupResource]string{}
+	for key := range c.kinds {
+		versions[key.GroupResource] = key.version
+	}
+	return versions
 }
 
 // all returns the kinds in a fixed order.
 func (c *contents) all() []*kind {
 	return slices.SortedFunc(maps.Values(c.kinds), func(a, b *kind) int {
-		return cmp.Or(cmp.Compare(a.Resource.String(), b.Resource.String()), cmp.Compare(a.Version, b.Version))
+		return cmp.Or(cmp.Compare(a.Resource.String(), b.Resource.String()), cmp.Compare(a.Folder, b.Folder), cmp.Compare(a.Version, b.Version))
 	})
 }
 
 // has reports whether there are objects of a kind, in whatever version.
 func (c *contents) has(resource schema.GroupResource) bool {
 	for key := range c.kinds {
-		if key.GroupResource() == resource {
+		if key.GroupResource == resource {
 			return true
 		}
 	}
@@ -89,15 +166,15 @@ func (c *contents) has(resource schema.GroupResource) bool {
 
 // resolve finds a kind by a name as a user types it. It knows kinds that the
 // cluster learns from this archive only, but no short names.
-func (c *contents) resolve(name string) (schema.GroupResource, bool) {
+func (c *contents) resolve(name string) (resource schema.GroupResource, namespaced, ok bool) {
 	name = strings.ToLower(name)
 	for _, k := range c.all() {
 		switch name {
 		case k.Resource.Resource, k.Resource.String(), strings.ToLower(k.Kind):
-			return k.Resource, true
+			return k.Resource, k.Namespaced(), true
 		}
 	}
-	return schema.GroupResource{}, false
+	return schema.GroupResource{}, false, false
 }
 
 // peek reads apiVersion, and on demand kind, of an object without decoding the
@@ -133,6 +210,12 @@ func countListed(list map[string][]string) int {
 		n += len(names)
 	}
 	return n
+}
+
+// agrees reports whether another account of the same archive has as many objects
+// of each kind.
+func (c *contents) agrees(other *contents) bool {
+	return maps.EqualFunc(c.kinds, other.kinds, func(a, b *kind) bool { return a.total() == b.total() })
 }
 
 // compare says how the archive differs from the backup's resource list; empty

@@ -3,8 +3,10 @@ package restore
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -72,17 +74,14 @@ func (o *operation) end(ctx context.Context, runErr error) (report.Summary, erro
 	return summary, err
 }
 
-// reportUnserved makes one error of all objects of a kind that the cluster
-// doesn't serve.
+// reportUnserved reports the kinds that should have been served by now and
+// aren't.
 func (o *operation) reportUnserved() {
 	kinds := slices.SortedFunc(maps.Keys(o.unserved.counts), func(a, b schema.GroupVersionResource) int {
 		return cmp.Compare(a.String(), b.String())
 	})
 	for _, gvr := range kinds {
-		k := o.unserved.counts[gvr]
-		err := fmt.Errorf("%d objects not restored: %s", k.count, missing(o.served, gvr.GroupResource(), gvr.Version, k.kind))
-		o.report.Add(report.Error, ref.Object{Resource: gvr}, err)
-		o.Log.Error("objects not restored", "resource", gvr.GroupResource().String(), "error", err)
+		o.reportMissing(gvr, o.unserved.counts[gvr].kind, o.unserved.counts[gvr].count)
 	}
 }
 
@@ -95,6 +94,9 @@ func (o *operation) finish(ctx context.Context, s report.Summary, runErr error) 
 		"warnings":            s.Warnings,
 		"errors":              s.Errors,
 		"progress":            velerov1.RestoreProgress{TotalItems: s.Items, ItemsRestored: s.Items},
+	}
+	if o.postHooks != nil && o.postHooks.Attempted() > 0 {
+		status["hookStatus"] = velerov1.HookStatus{HooksAttempted: o.postHooks.Attempted(), HooksFailed: o.postHooks.Failed()}
 	}
 	var refused *run.Refusal
 	switch {
@@ -127,16 +129,15 @@ func (o *operation) putOutputs(ctx context.Context, s report.Summary) {
 	// A volume is listed with the method by which its data came back; without
 	// one there is nothing to list.
 	for _, output := range []struct {
-		kind    catalog.RestoreFileKind
-		content func() any
+		kind  catalog.RestoreFileKind
+		write func(io.Writer) error
 	}{
-		{catalog.RestoreItemOperations, func() any { return []any{} }},
-		{catalog.RestoreVolumeInfo, func() any { return []any{} }},
-		{catalog.RestoreResourceList, func() any { return o.report.ResourceList() }},
-		{catalog.RestoreResults, func() any { return o.report.Results() }},
+		{catalog.RestoreItemOperations, asJSON(func() any { return []any{} })},
+		{catalog.RestoreVolumeInfo, asJSON(func() any { return []any{} })},
+		{catalog.RestoreResourceList, o.report.WriteResourceList},
+		{catalog.RestoreResults, asJSON(func() any { return o.report.Results() })},
 	} {
-		file := catalog.RestoreFile(o.restore.Name, output.kind)
-		if err := o.source.catalog.PutJSON(ctx, file, output.content()); err != nil {
+		if err := o.source.catalog.WriteGzip(ctx, catalog.RestoreFile(o.restore.Name, output.kind), output.write); err != nil {
 			o.outputFailed(err)
 		}
 	}
@@ -146,8 +147,18 @@ func (o *operation) putOutputs(ctx context.Context, s report.Summary) {
 	}
 }
 
+func asJSON(content func() any) func(io.Writer) error {
+	return func(w io.Writer) error { return json.NewEncoder(w).Encode(content()) }
+}
+
+// outputFailed reports an output that isn't in the bucket: an error, but a
+// warning where nobody promised that one may write there.
 func (o *operation) outputFailed(err error) {
-	o.report.Add(report.Error, ref.Object{}, err)
+	level := report.Error
+	if o.source.readOnly {
+		level = report.Warning
+	}
+	o.report.Add(level, ref.Object{}, err)
 	o.Log.Error("output of the restore not stored", "error", err)
 }
 

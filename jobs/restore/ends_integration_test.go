@@ -65,6 +65,7 @@ func (w *world) bound(binding string) bool {
 }
 
 func TestRightsEndWithTheRestore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.putBackup("b", `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: `+w.app+`}}`)
 	for name, backup := range map[string]string{"completed": "b", "refused": "nope"} {
@@ -77,6 +78,7 @@ func TestRightsEndWithTheRestore(t *testing.T) {
 }
 
 func TestStoreThatComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.putBackup("b", `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: `+w.app+`}}`)
 	w.addRestore("r", velerov1.RestoreSpec{BackupName: "b"})
@@ -97,6 +99,7 @@ func TestStoreThatComesBack(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.putBackup("b",
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: `+w.app+`}}`,
@@ -124,6 +127,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestVolumeThatLostItsClaim(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	name := "pv-" + w.app
 	manifest := `{apiVersion: v1, kind: PersistentVolume, metadata: {name: ` + name + `}, spec: {persistentVolumeReclaimPolicy: Retain, accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}, volumeMode: Filesystem, storageClassName: m, hostPath: {path: /x, type: ""}, claimRef: {namespace: ` + w.app + `, name: data, uid: u}}}`

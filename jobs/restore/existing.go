@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
@@ -39,6 +40,47 @@ func portTaken(err error) bool {
 	return len(status.Status().Details.Causes) > 0
 }
 
+// meetKnown deals with an object that is known to be there.
+func (o *operation) meetKnown(ctx context.Context, obj *transform.Object, found live, r result) result {
+	if found.ours && !o.becomesOne(r.place) {
+		return o.resume(ctx, obj, found.applied, "", r)
+	}
+	wanted, err := obj.Fingerprint()
+	if err != nil {
+		return r.failed(err)
+	}
+	if !found.special && found.fingerprint == wanted && (found.labelled || !o.changesExisting()) {
+		r.action = actionSkipped
+		return r
+	}
+	return o.meet(ctx, obj, r, errExists)
+}
+
+// resume goes on with an object that this restore made before: an earlier attempt,
+// or one of this whose answer got lost, may have ended right after the create.
+// applied says that its ownership has been given back. Whether its hooks ran isn't
+// known, so they run.
+func (o *operation) resume(ctx context.Context, obj *transform.Object, applied bool, uid types.UID, r result) result {
+	ownership := r.ownership
+	if applied {
+		ownership = nil
+	}
+	r.action = actionCreated
+	if r = o.afterCreate(ctx, obj, ownership, r); r.retry == nil {
+		o.startHooks(ctx, obj, r.place, uid)
+	}
+	return r
+}
+
+// changesExisting reports whether objects that exist are changed at all.
+func (o *operation) changesExisting() bool {
+	policy := o.restore.Spec.ExistingResourcePolicy
+	return policy == velerov1.PolicyTypeUpdate || policy == velerov1.PolicyTypeRecreate
+}
+
+// errExists stands for the API server's word about an object that was seen.
+var errExists = apierrors.NewAlreadyExists(schema.GroupResource{}, "")
+
 // meet deals with an object that was in the cluster before: createErr is why it
 // couldn't be created.
 func (o *operation) meet(ctx context.Context, obj *transform.Object, r result, createErr error) result {
@@ -50,6 +92,10 @@ func (o *operation) meet(ctx context.Context, obj *transform.Object, r result, c
 		}
 		return r.failed(createErr)
 	}
+	if err != nil && cluster.MayPass(err) {
+		r.retry = err
+		return r
+	}
 	if err != nil {
 		r.warnings = append(r.warnings, fmt.Errorf("not restored: it exists, and can't be read: %w", err))
 		r.action = actionFailed
@@ -59,9 +105,8 @@ func (o *operation) meet(ctx context.Context, obj *transform.Object, r result, c
 	if err != nil {
 		return r.failed(fmt.Errorf("read the existing one: %w", err))
 	}
-	if o.madeByUs(live) {
-		r.action = actionCreated
-		return r
+	if o.madeByUs(live) && !o.becomesOne(r.place) {
+		return o.resume(ctx, obj, live.Applied(), live.UID(), r)
 	}
 	if special := meetings[r.place.Resource.GroupResource()]; special != nil {
 		return special(ctx, o, obj, live, r)
@@ -80,9 +125,15 @@ var meetings = map[schema.GroupResource]func(ctx context.Context, o *operation, 
 // not older than the Restore that now has this name.
 func (o *operation) madeByUs(live *transform.Object) bool {
 	created := live.CreationTime()
-	return live.Label(velerov1.RestoreNameLabel) == velerov1.ValidName(o.restore.Name) &&
+	return o.preview == nil && live.Label(velerov1.RestoreNameLabel) == velerov1.ValidName(o.restore.Name) &&
 		live.Label(velerov1.BackupNameLabel) == velerov1.ValidName(o.restore.Spec.BackupName) &&
 		!created.Before(&o.restore.CreationTimestamp)
+}
+
+// labelled reports whether an object carries the labels of this restore.
+func (o *operation) labelled(live *transform.Object) bool {
+	return live.Label(velerov1.RestoreNameLabel) == velerov1.ValidName(o.restore.Name) &&
+		live.Label(velerov1.BackupNameLabel) == velerov1.ValidName(o.restore.Spec.BackupName)
 }
 
 // compare looks whether the live object is what the backup holds and, when it
@@ -94,19 +145,24 @@ func (o *operation) compare(ctx context.Context, obj, live *transform.Object, r 
 			labels[key] = obj.Label(key)
 		}
 	}
+	uid := live.UID()
 	have, want, err := o.normalized(live, obj, r.place.Resource.GroupResource())
 	if err != nil {
 		return r.failed(fmt.Errorf("compare with the existing one: %w", err))
 	}
-	update := o.restore.Spec.ExistingResourcePolicy == velerov1.PolicyTypeUpdate
+	same := reflect.DeepEqual(have, want)
 	switch {
-	case reflect.DeepEqual(have, want):
-		r.action = actionSkipped
-		if update && len(labels) > 0 {
-			return o.patch(ctx, map[string]any{"metadata": map[string]any{"labels": labels}}, r)
+	case same && o.changesExisting() && len(labels) > 0:
+		if r = o.patch(ctx, map[string]any{"metadata": map[string]any{"labels": labels}}, r); r.action == actionUpdated {
+			r.action = actionSkipped
 		}
 		return r
-	case update:
+	case same:
+		r.action = actionSkipped
+		return r
+	case o.restore.Spec.ExistingResourcePolicy == velerov1.PolicyTypeRecreate && !kept[r.place.Resource.GroupResource()]:
+		return o.recreate(ctx, obj, uid, r)
+	case o.changesExisting():
 		patch := mergePatch(have, want)
 		addLabels(patch, labels)
 		return o.patch(ctx, patch, r)

@@ -14,7 +14,6 @@ import (
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
-	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
@@ -37,9 +36,10 @@ func (f folder) Get(_ context.Context, key string) (io.ReadCloser, error) {
 // fixtureOperation is a restore of the fixture up to the plan, without cluster.
 func fixtureOperation(t *testing.T, spec velerov1.RestoreSpec) *operation {
 	t.Helper()
-	o := &operation{
-		Config:  Config{Env: &run.Env{Log: slog.New(slog.DiscardHandler)}, Workers: 4},
-		restore: &velerov1.Restore{Spec: spec}, report: report.NewRestore(), badEntries: map[string]bool{},
+	o := newOperation(Config{Env: &run.Env{Log: slog.New(slog.DiscardHandler)}, Workers: 4}, &velerov1.Restore{Spec: spec})
+	o.served = modern(t)
+	if problems := o.parse(); len(problems) > 0 && spec.BackupName != "" {
+		t.Fatal(problems)
 	}
 	o.source = &source{catalog: catalog.New(folder{root: filepath.Dir(fixture)})}
 	backup, err := o.source.catalog.ReadBackup(t.Context(), "shop")
@@ -53,7 +53,6 @@ func fixtureOperation(t *testing.T, spec velerov1.RestoreSpec) *operation {
 	if err := o.inspect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o.selection = choose(t, spec, o.contents)
 	return o
 }
 

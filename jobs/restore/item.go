@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
@@ -35,9 +36,14 @@ type result struct {
 	retry error
 	// reason is why it was skipped; for the log.
 	reason string
+	// unserved says that the cluster doesn't serve its kind.
+	unserved bool
 
 	place ref.Object
 	kind  schema.GroupVersionKind
+	// ownership is who owns which field, to be given back by a second write; nil
+	// when nobody applied the object on the server side.
+	ownership json.RawMessage
 }
 
 // failed returns r as the result of a failure; nil means that the cause is
@@ -55,6 +61,7 @@ func (r result) failed(err error) result {
 func (o *operation) restoreItem(ctx context.Context, item archive.Item) {
 	r := o.process(ctx, item)
 	if r.retry != nil {
+		o.known.forget(r.place) // what was known led here
 		o.queue.add(waiting{item, r})
 		return
 	}
@@ -81,7 +88,7 @@ func (o *operation) settle(item archive.Item, r result) {
 	for _, err := range r.errors {
 		err = firstLine(err)
 		o.report.Add(report.Error, r.place, err)
-		log.Error("not restored", "action", r.action, "error", err)
+		log.Error(r.verdict(), "action", r.action, "error", err)
 	}
 	switch {
 	case r.reason != "":
@@ -89,6 +96,14 @@ func (o *operation) settle(item archive.Item, r result) {
 	case len(r.warnings)+len(r.errors) == 0:
 		log.Info("item done", "action", r.action)
 	}
+}
+
+// verdict is what the log says of a result with errors.
+func (r result) verdict() string {
+	if r.action == actionCreated || r.action == actionUpdated {
+		return "restored with an error"
+	}
+	return "not restored"
 }
 
 // firstLine cuts an error to its first line: the API server sends whole diffs
@@ -103,33 +118,86 @@ func firstLine(err error) error {
 
 // process does all that is to be done for one object of the archive.
 func (o *operation) process(ctx context.Context, item archive.Item) result {
-	r := result{place: ref.Object{
-		Resource: item.Resource.WithVersion(""), Namespace: o.targetOf(item.Namespace), Name: item.Name,
-	}}
-	obj, err := parse(item)
-	if err != nil {
-		return r.failed(err)
-	}
-	place := transform.Place{Resource: item.Resource, Namespace: item.Namespace, Name: item.Name}
-	if !o.selection.object(place, obj.Labels()) {
+	obj, r := o.identify(item)
+	if obj == nil {
 		return r
-	}
-	r.kind = obj.GroupVersionKind()
-	r.place.Resource.Version, r.place.Kind = r.kind.Version, r.kind.Kind
-	res, ok := find(o.served, item.Resource, r.kind.Version, item.Namespace != "")
-	if !ok {
-		o.unserved.add(item.Resource, r.kind)
-		return r.failed(nil)
-	}
-	if err := matches(res, item, r.kind); err != nil {
-		return r.failed(err)
 	}
 	if item.Namespace != "" {
 		if err := o.namespaces.ensure(ctx, item.Namespace); err != nil {
 			return r.failed(nil)
 		}
 	}
+	if obj, r = o.prepare(obj, r); obj == nil {
+		return r
+	}
 	return o.write(ctx, obj, r)
+}
+
+// maxObjectBytes is more than an API server takes even when etcd was given more
+// room than usual: by default it takes 3 MiB.
+const maxObjectBytes = 16 << 20
+
+// identify finds out what an object of the archive is. Where there is nothing
+// more to do it returns no object and the result.
+func (o *operation) identify(item archive.Item) (*transform.Object, result) {
+	r := result{place: ref.Object{
+		Resource: item.Resource.WithVersion(""), Namespace: o.targetOf(item.Namespace), Name: item.Name,
+	}}
+	place := placeOf(item)
+	if o.twice[place] {
+		return nil, r.failed(nil)
+	}
+	if len(item.Body) > maxObjectBytes {
+		return nil, r.failed(fmt.Errorf("it has %d bytes, more than any API server takes", len(item.Body)))
+	}
+	obj, err := parse(item)
+	if err != nil {
+		return nil, r.failed(err)
+	}
+	if !o.selection.object(place, obj.Labels()) {
+		return nil, r
+	}
+	r.kind = obj.GroupVersionKind()
+	r.place.Resource.Version, r.place.Kind = r.kind.Version, r.kind.Kind
+	res, ok := find(o.served, item.Resource, r.kind.Version, item.Namespace != "")
+	if !ok {
+		o.unserved.add(item.Resource, r.kind)
+		r = r.failed(nil)
+		r.unserved = true
+		return nil, r
+	}
+	if err := matches(res, item, r.kind); err != nil {
+		return nil, r.failed(err)
+	}
+	return obj, r
+}
+
+// prepare makes the object what is to be created. For one that isn't to be
+// created it returns no object and the result.
+func (o *operation) prepare(obj *transform.Object, r result) (*transform.Object, result) {
+	original := obj.Name()
+	decision, err := o.transformer.Apply(r.place.Resource.GroupResource(), obj)
+	r.warnings = append(r.warnings, decision.Warnings...)
+	r.errors = append(r.errors, decision.Errors...)
+	if len(decision.Mentions) > 0 {
+		r.warnings = append(r.warnings, fmt.Errorf("it still mentions a namespace of the backup, which was left as it is: %s", strings.Join(decision.Mentions, ", ")))
+	}
+	if err != nil {
+		return nil, r.failed(fmt.Errorf("prepare it: %w", err))
+	}
+	if decision.Reprovision {
+		o.volumes.Reprovision(original)
+	}
+	if decision.Skip != "" {
+		r.action, r.reason = actionSkipped, decision.Skip
+		return nil, r
+	}
+	r.place.Name = obj.Name() // a volume may get a new one
+	if obj.Applied() {
+		r.ownership = obj.ManagedFields()
+	}
+	obj.RemoveMeta("managedFields") // the API server takes none with a create
+	return obj, r
 }
 
 func (o *operation) targetOf(namespace string) string {
@@ -162,54 +230,50 @@ func matches(res cluster.Resource, item archive.Item, kind schema.GroupVersionKi
 	return nil
 }
 
-// write transforms the object and brings it into the cluster.
+// write brings an object into the cluster.
 func (o *operation) write(ctx context.Context, obj *transform.Object, r result) result {
-	resource := r.place.Resource.GroupResource()
-	decision, err := o.transformer.Apply(resource, obj)
-	if err != nil {
-		return r.failed(fmt.Errorf("prepare it: %w", err))
+	if found, there, _ := o.known.find(r.place); there {
+		return o.meetKnown(ctx, obj, found, r)
 	}
-	r.warnings = append(r.warnings, decision.Warnings...)
-	r.errors = append(r.errors, decision.Errors...)
-	if decision.Reprovision {
-		o.volumes.Reprovision(obj.Name())
-	}
-	if decision.Skip != "" {
-		r.action, r.reason = actionSkipped, decision.Skip
-		return r
-	}
-	var ownership json.RawMessage
-	if obj.Applied() {
-		ownership = obj.ManagedFields()
-	}
-	obj.RemoveMeta("managedFields") // the API server takes none with a create
+	return o.create(ctx, obj, r)
+}
+
+// create creates an object, or meets the one that is there.
+func (o *operation) create(ctx context.Context, obj *transform.Object, r result) result {
 	body, err := obj.Encode()
 	if err != nil {
 		return r.failed(err)
 	}
-	_, err = o.writer.Create(ctx, r.place, body)
+	made, err := o.writer.Create(ctx, r.place, body)
+	if err != nil && exists(r.place.Resource.GroupResource(), err) {
+		return o.meet(ctx, obj, r, err)
+	}
+	return o.created(ctx, obj, made, err, r)
+}
+
+// created goes on after a create that ended with an object or with err.
+func (o *operation) created(ctx context.Context, obj *transform.Object, made *metav1.PartialObjectMetadata, err error, r result) result {
 	switch {
 	case err == nil:
 		r.action = actionCreated
-	case exists(resource, err):
-		r = o.meet(ctx, obj, r, err)
+		if r = o.afterCreate(ctx, obj, r.ownership, r); r.retry == nil {
+			o.startHooks(ctx, obj, r.place, made.UID)
+		}
+		return r
 	case cluster.MayPass(err):
 		r.retry = err
-	default:
-		return r.failed(err)
-	}
-	if r.action != actionCreated || r.retry != nil {
 		return r
 	}
-	return o.afterCreate(ctx, ownership, r)
+	return r.failed(err)
 }
 
 // afterCreate does what can only be done to an object that is there.
-func (o *operation) afterCreate(ctx context.Context, ownership json.RawMessage, r result) result {
+func (o *operation) afterCreate(ctx context.Context, obj *transform.Object, ownership json.RawMessage, r result) result {
+	r = o.restoreStatus(ctx, obj, r)
 	if ownership != nil {
 		r = o.giveBack(ctx, ownership, r)
 	}
-	if wait := readiness[r.place.Resource.GroupResource()]; wait != nil {
+	if wait := readiness[r.place.Resource.GroupResource()]; wait != nil && r.retry == nil {
 		if err := wait(ctx, o, r.place); err != nil {
 			r.errors = append(r.errors, err)
 		}
@@ -226,6 +290,8 @@ func (o *operation) giveBack(ctx context.Context, ownership json.RawMessage, r r
 	switch {
 	case apierrors.IsNotFound(err):
 		r.warnings = append(r.warnings, errors.New("it was deleted right after it was restored"))
+	case err != nil && cluster.MayPass(err):
+		r.retry = fmt.Errorf("give back its managed fields: %w", err)
 	case err != nil:
 		r.errors = append(r.errors, fmt.Errorf("give back its managed fields: %w", err))
 	}

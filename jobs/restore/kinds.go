@@ -8,4 +8,5 @@ var (
 	namespaceKind   = schema.GroupResource{Resource: "namespaces"}
 	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
 	services        = schema.GroupResource{Resource: "services"}
+	secrets         = schema.GroupResource{Resource: "secrets"}
 )

@@ -8,45 +8,92 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
+// scan says what a pass over the archive is about.
+type scan struct {
+	purpose string
+	// member, where the archive has an index, chooses the parts that are read;
+	// nil means all.
+	member func(archive.Member) bool
+	// want chooses entries by what their paths say; nil means every object in
+	// the version that is restored.
+	want func(archive.Item) bool
+}
+
 // pass reads the archive once and calls visit for each object, one after the
 // other. An entry that is no object of an archive is reported, once in all
 // passes, and left out; any other error is the end.
-func (o *operation) pass(ctx context.Context, purpose string, visit func(archive.Item) error) error {
+func (o *operation) pass(ctx context.Context, s scan, visit func(archive.Item) error) error {
 	o.passes++
 	begin := time.Now()
-	body, err := o.source.open(ctx)
+	if s.member == nil {
+		s.member = func(archive.Member) bool { return true }
+	}
+	if s.want == nil {
+		s.want = o.stored
+	}
+	entries, bytes := 0, int64(0)
+	for _, part := range o.source.parts(s.member) {
+		n, err := o.passPart(ctx, part, s.want, visit)
+		if entries += n; err != nil {
+			return err
+		}
+		bytes += part.Length
+	}
+	o.Log.Info("pass over the archive done", "pass", o.passes, "purpose", s.purpose, "entries", entries,
+		"compressedBytes", max(bytes, 0), "duration", time.Since(begin).Round(time.Millisecond))
+	return nil
+}
+
+// stored reports whether an entry is the one of its object that is restored.
+func (o *operation) stored(item archive.Item) bool { return item.Version == o.versions[item.Resource] }
+
+func (o *operation) passPart(ctx context.Context, part archive.Range, want func(archive.Item) bool, visit func(archive.Item) error) (int, error) {
+	broken := func(err error) error { return fmt.Errorf("archive of backup %q: %w", o.source.backup.Name, err) }
+	body, err := o.source.open(ctx, part)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer body.Close()
-	reader, err := archive.NewReader(body)
-	if err != nil {
-		return fmt.Errorf("archive of backup %q: %w", o.source.backup.Name, err)
+	newReader := archive.NewPartReader
+	if o.source.whole(part) {
+		newReader = archive.NewReader
 	}
-	entries := 0
-	for {
-		item, err := reader.Next()
+	reader, err := newReader(body)
+	if err != nil {
+		return 0, broken(err)
+	}
+	for entries := 0; ; {
+		item, err := reader.NextWhere(want)
 		var bad *archive.ItemError
 		switch {
 		case errors.Is(err, io.EOF):
-			o.Log.Info("pass over the archive done", "pass", o.passes, "purpose", purpose, "entries", entries, "duration", time.Since(begin).Round(time.Millisecond))
-			return nil
+			o.warnIgnored(reader.Ignored())
+			return entries, nil
 		case errors.As(err, &bad):
 			o.reportEntry(bad)
 		case err != nil:
-			return fmt.Errorf("archive of backup %q: %w", o.source.backup.Name, err)
+			return entries, broken(err)
 		default:
 			entries++
 			if err := visit(item); err != nil {
-				return err
+				return entries, err
 			}
 		}
+	}
+}
+
+// warnIgnored tells, once, of entries that are part of no format.
+func (o *operation) warnIgnored(n int) {
+	if n > 0 && !o.ignoredSaid {
+		o.ignoredSaid = true
+		o.warn(fmt.Sprintf("%d entries of the archive are neither objects nor anything else this version knows; they were passed over", n))
 	}
 }
 
@@ -63,16 +110,25 @@ func (o *operation) reportEntry(bad *archive.ItemError) {
 	o.Log.Error("entry of the archive left out", "error", bad)
 }
 
+// bytesInFlight bounds the objects that workers have at once: few when they are
+// large. Work on one takes several times its size.
+const bytesInFlight = 16 << 20
+
 // parallelPass is pass with visit called by as many workers as there are. No
 // more objects are in memory than workers.
-func (o *operation) parallelPass(ctx context.Context, purpose string, choose func(archive.Item) bool, visit func(context.Context, archive.Item)) error {
-	workers := &errgroup.Group{}
+func (o *operation) parallelPass(ctx context.Context, s scan, visit func(context.Context, archive.Item)) error {
+	workers, room := &errgroup.Group{}, semaphore.NewWeighted(bytesInFlight)
 	workers.SetLimit(o.Workers)
-	err := o.pass(ctx, purpose, func(item archive.Item) error {
-		if !choose(item) {
-			return ctx.Err()
+	err := o.pass(ctx, s, func(item archive.Item) error {
+		size := min(int64(len(item.Body)), bytesInFlight)
+		if err := room.Acquire(ctx, size); err != nil {
+			return err
 		}
-		workers.Go(func() error { visit(ctx, item); return nil })
+		workers.Go(func() error {
+			defer room.Release(size)
+			visit(ctx, item)
+			return nil
+		})
 		if !o.queue.full() {
 			return ctx.Err()
 		}

@@ -7,76 +7,15 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
-	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
 )
-
-// nonRestorable are kinds that describe a cluster or an installation itself.
-var nonRestorable = []string{
-	"nodes", "events", "events.events.k8s.io", "backups.velero.io", "restores.velero.io",
-	"resticrepositories.velero.io", "csinodes.storage.k8s.io", "volumeattachments.storage.k8s.io",
-	"backuprepositories.velero.io",
-}
-
-// filterSpec is the selection of a Restore, without what is never restored.
-func filterSpec(spec velerov1.RestoreSpec) filter.Spec {
-	return filter.Spec{
-		IncludedNamespaces:      spec.IncludedNamespaces,
-		ExcludedNamespaces:      spec.ExcludedNamespaces,
-		IncludedResources:       spec.IncludedResources,
-		ExcludedResources:       slices.Concat(spec.ExcludedResources, nonRestorable),
-		IncludeClusterResources: spec.IncludeClusterResources,
-		LabelSelector:           spec.LabelSelector,
-		OrLabelSelectors:        spec.OrLabelSelectors,
-	}
-}
-
-// selection decides which objects of an archive are restored. It is safe for
-// concurrent reads.
-type selection struct {
-	*filter.Filter
-	// needed are objects that come along with selected ones.
-	needed map[transform.Place]bool
-}
-
-// surveys reports whether the selection can leave out objects by their labels
-// or scope that selected objects need, so that those have to be looked for.
-func (s *selection) surveys(includeClusterResources *bool) bool {
-	return s.HasLabels() || (!s.AllNamespaces() && includeClusterResources == nil)
-}
-
-// place reports whether an object may be selected, as far as its kind, scope
-// and namespace tell.
-func (s *selection) place(p transform.Place) bool {
-	if p.Namespace != "" {
-		return s.Kind(p.Resource, true) && s.Namespace(p.Namespace)
-	}
-	if p.Resource == namespaceKind && !s.Namespace(p.Name) {
-		return false
-	}
-	return s.Kind(p.Resource, false) || s.needed[p]
-}
-
-// object reports whether an object that place has let pass is selected.
-func (s *selection) object(p transform.Place, labels map[string]string) bool {
-	return s.needed[p] || s.Labels(labels)
-}
-
-// need notes an object that a selected one needs. It can't overrule a filter by
-// kind or namespace.
-func (s *selection) need(p transform.Place) {
-	if p.Namespace != "" && s.place(p) || p.Namespace == "" && s.ClusterAdditional(p.Resource) {
-		s.needed[p] = true
-	}
-}
 
 // plan is what a restore is about to do, known before anything is written.
 type plan struct {
 	// Total is the number of objects, before labels are looked at.
 	Total int
-	// Waves says of each wave whether it has anything to do.
+	// Waves says of each wave whether it may have anything to do.
 	Waves []bool
 	// Namespaces are those of the backup that have selected objects.
 	Namespaces []string
@@ -87,8 +26,7 @@ type plan struct {
 
 // newPlan makes the plan. It adds to the selection the definitions of selected
 // custom resources that the cluster lacks.
-func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
-	all := cluster.Waves()
+func newPlan(c *contents, s *selection, served *cluster.Resources, all []cluster.Wave) plan {
 	p := plan{Waves: make([]bool, len(all))}
 	for _, k := range c.all() {
 		count := s.count(k, &p.Namespaces)
@@ -106,9 +44,9 @@ func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
 		}
 	}
 	for place := range s.needed {
-		if place.Namespace == "" && !s.Kind(place.Resource, false) {
+		p.Waves[cluster.WaveOf(all, place.Resource)] = true
+		if place.Namespace == "" && !s.kind(place.Resource, false) || !s.objects.Includes(place.Resource, place.Namespace, place.Name) {
 			p.Total++
-			p.Waves[cluster.WaveOf(all, place.Resource)] = true
 		}
 	}
 	p.Waves[0] = p.Waves[0] || p.Total > 0 // for the archived Namespaces
@@ -121,14 +59,17 @@ func newPlan(c *contents, s *selection, served *cluster.Resources) plan {
 // namespace; their namespaces are added to the list.
 func (s *selection) count(k *kind, namespaces *[]string) int {
 	n := 0
+	if !s.objects.Kind(k.Resource) {
+		return 0
+	}
 	for namespace, count := range k.Count {
 		if namespace == "" {
-			if s.Kind(k.Resource, false) {
+			if s.kind(k.Resource, false) {
 				n += count
 			}
 			continue
 		}
-		if s.place(transform.Place{Resource: k.Resource, Namespace: namespace}) {
+		if s.kind(k.Resource, true) && s.Namespace(namespace) {
 			n += count
 			*namespaces = append(*namespaces, namespace)
 		}

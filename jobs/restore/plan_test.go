@@ -166,11 +166,11 @@ func modern(t *testing.T) *cluster.Resources {
 
 func choose(t *testing.T, spec velerov1.RestoreSpec, c *contents) *selection {
 	t.Helper()
-	f, err := filter.New(filterSpec(spec), c.resolve)
+	s, err := newSelection(request{selection: filter.OfRestore(&velerov1.Restore{Spec: spec})}, c.resolve)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &selection{Filter: f, needed: map[transform.Place]bool{}}
+	return s
 }
 
 func TestPlanOfTheFixture(t *testing.T) {
@@ -219,7 +219,7 @@ func TestPlanOfTheFixture(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			c := fixtureContents(t)
-			p := newPlan(c, choose(t, tc.spec, c), modern(t))
+			p := newPlan(c, choose(t, tc.spec, c), modern(t), cluster.Waves())
 			got := summary{Total: p.Total, Namespaces: p.Namespaces}
 			for i, w := range cluster.Waves() {
 				if p.Waves[i] {

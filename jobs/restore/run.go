@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
@@ -15,18 +16,21 @@ import (
 
 // restoreWaves restores wave by wave.
 func (o *operation) restoreWaves(ctx context.Context) error {
-	all := cluster.Waves()
-	for i, w := range all {
+	isDefinition := func(k *kind) bool { return k.Resource == definitions }
+	if err := o.learn(ctx, isDefinition); err != nil {
+		return err
+	}
+	for i, w := range o.waves {
 		if !o.plan.Waves[i] {
 			continue
 		}
 		var err error
 		if i == 0 {
-			err = o.firstWave(ctx, w)
+			if err = o.firstWave(ctx, w); err == nil {
+				err = o.learn(ctx, func(k *kind) bool { return !isDefinition(k) })
+			}
 		} else {
-			err = o.parallelPass(ctx, w.Name, func(item archive.Item) bool {
-				return cluster.WaveOf(all, item.Resource) == i && o.selection.place(placeOf(item))
-			}, o.restoreItem)
+			err = o.parallelPass(ctx, o.wave(i), o.item)
 		}
 		if err != nil {
 			return err
@@ -36,6 +40,28 @@ func (o *operation) restoreWaves(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wave is the pass of a wave.
+func (o *operation) wave(i int) scan {
+	return scan{
+		purpose: o.waves[i].Name,
+		member: func(m archive.Member) bool {
+			return cluster.WaveOf(o.waves, schema.ParseGroupResource(m.Resource)) == i && o.touches(m, false)
+		},
+		want: func(item archive.Item) bool {
+			return o.stored(item) && cluster.WaveOf(o.waves, item.Resource) == i && o.selection.place(placeOf(item))
+		},
+	}
+}
+
+// item does what is to be done about one object.
+func (o *operation) item(ctx context.Context, item archive.Item) {
+	if o.preview != nil {
+		o.previewItem(ctx, item)
+		return
+	}
+	o.restoreItem(ctx, item)
 }
 
 func placeOf(item archive.Item) transform.Place {
@@ -52,14 +78,18 @@ func (o *operation) firstWave(ctx context.Context, w cluster.Wave) error {
 	if o.selection.HasLabels() {
 		wanted = nil // they are made before their first object that matches
 	}
-	err := o.parallelPass(ctx, w.Name, func(item archive.Item) bool {
-		if item.Resource == namespaceKind {
-			return o.selection.Namespace(item.Name)
-		}
-		return item.Resource == definitions && o.selection.place(placeOf(item))
+	first := o.wave(0)
+	err := o.parallelPass(ctx, scan{
+		purpose: w.Name, member: first.member,
+		want: func(item archive.Item) bool {
+			if item.Resource == namespaceKind {
+				return o.stored(item) && o.selection.Namespace(item.Name)
+			}
+			return first.want(item)
+		},
 	}, func(ctx context.Context, item archive.Item) {
 		if item.Resource != namespaceKind {
-			o.restoreItem(ctx, item)
+			o.item(ctx, item)
 			return
 		}
 		if o.keepNamespace(item) {

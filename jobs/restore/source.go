@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
@@ -25,12 +26,17 @@ type source struct {
 	// methods says how volumes were backed up, by the name of the
 	// PersistentVolume.
 	methods map[string]transform.VolumeMethod
+	// index says where in the archive what is; nil when there is none.
+	index *archive.Index
+	// readOnly says that the location is not meant to be written to.
+	readOnly bool
 }
 
 // openSource opens the backup's location and reads what stands beside the
 // archive. A backup without marker isn't complete and not restored.
 func (o *operation) openSource(ctx context.Context) error {
-	backup, location, err := o.getBackup(ctx)
+	backup := o.backup
+	location, err := o.location(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,12 +53,20 @@ func (o *operation) openSource(ctx context.Context) error {
 		return err
 	}
 	o.source.backup.Name = backup.Name
-	return o.source.readSideFiles(ctx)
+	o.source.readOnly = location.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly
+	if err := o.source.readSideFiles(ctx); err != nil {
+		return err
+	}
+	o.Log.Info("backup opened", "backup", backup.Name, "location", location.Name, "index", o.source.index != nil)
+	return nil
 }
 
 // readSideFiles reads what a backup may or may not have beside its archive.
 func (s *source) readSideFiles(ctx context.Context) error {
 	if err := s.read(ctx, catalog.ResourceList, &s.listed); err != nil {
+		return err
+	}
+	if err := s.readIndex(ctx); err != nil {
 		return err
 	}
 	var volumes []struct {
@@ -106,9 +120,65 @@ func (s *source) read(ctx context.Context, file catalog.BackupFileKind, into any
 	return err
 }
 
-// open begins a pass over the archive.
-func (s *source) open(ctx context.Context) (io.ReadCloser, error) {
-	return s.catalog.OpenArchive(ctx, s.backup.Name)
+// readIndex reads the index, which backups of Velero don't have, and checks that
+// it is about this archive.
+func (s *source) readIndex(ctx context.Context) error {
+	body, err := s.catalog.Open(ctx, catalog.BackupFile(s.backup.Name, catalog.Index))
+	if errors.Is(err, store.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	index, err := archive.ReadIndex(body)
+	if err != nil {
+		return fmt.Errorf("backup %q: %w", s.backup.Name, err)
+	}
+	size, err := s.catalog.ArchiveSize(ctx, s.backup.Name)
+	if err != nil {
+		return err
+	}
+	if size != index.Size {
+		return fmt.Errorf("the archive of backup %q has %d bytes, its index is about one of %d: one of them is damaged or was replaced; hint: kubectl velero backup verify %s",
+			s.backup.Name, size, index.Size, s.backup.Name)
+	}
+	s.index = index
+	return nil
+}
+
+// maxGap is how many bytes are read for nothing rather than with a request of
+// their own.
+const maxGap = 32 << 10
+
+// parts are the parts of the archive that hold the members that match: one, the
+// whole, when there is no index.
+func (s *source) parts(match func(archive.Member) bool) []archive.Range {
+	if s.index == nil {
+		return []archive.Range{{Offset: 0, Length: -1}}
+	}
+	var parts []archive.Range
+	for _, r := range s.index.Select(match) {
+		if n := len(parts); n > 0 && r.Offset-(parts[n-1].Offset+parts[n-1].Length) <= maxGap {
+			parts[n-1].Length = r.Offset + r.Length - parts[n-1].Offset
+			continue
+		}
+		parts = append(parts, r)
+	}
+	return parts
+}
+
+// whole reports whether a part is the whole archive.
+func (s *source) whole(part archive.Range) bool {
+	return part.Length < 0 || s.index != nil && part.Length == s.index.Size
+}
+
+// open opens a part of the archive.
+func (s *source) open(ctx context.Context, part archive.Range) (io.ReadCloser, error) {
+	if part.Length < 0 {
+		return s.catalog.OpenArchive(ctx, s.backup.Name)
+	}
+	return s.catalog.OpenArchivePart(ctx, s.backup.Name, part.Offset, part.Length)
 }
 
 // locationSecrets are the names of the Secrets that locations of the target

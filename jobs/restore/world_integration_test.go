@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/apis/crds"
@@ -40,29 +42,44 @@ import (
 
 const fixtures = "../../testdata/fixtures/velero-1.18.0"
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == childCommand {
+		os.Exit(runChild(os.Args[2:]))
+	}
+	testenv.Main(m)
+}
 
 // world is a namespace of Velero's with one location in a bucket of its own,
 // and a namespace for what is restored.
 type world struct {
-	t        *testing.T
-	velero   string
-	app      string
-	location store.Location
-	bucket   store.Bucket
-	client   *client.Client
-	dynamic  dynamic.Interface
-	kube     kubernetes.Interface
+	t          *testing.T
+	kubeconfig string
+	velero     string
+	app        string
+	location   store.Location
+	bucket     store.Bucket
+	client     *client.Client
+	dynamic    dynamic.Interface
+	kube       kubernetes.Interface
+	// indexed says that backups have an index, as ours do and Velero's don't.
+	indexed bool
 }
 
 var worlds atomic.Int32
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	cfg := testenv.APIServer(t)
+	return newWorldIn(t, testenv.Kubeconfig(t), testenv.S3(t))
+}
+
+// newWorldIn is a world in the cluster and the bucket.
+func newWorldIn(t *testing.T, kubeconfig string, location store.Location) *world {
+	t.Helper()
 	n := worlds.Add(1)
-	w := &world{t: t, velero: fmt.Sprintf("velero-%d", n), app: fmt.Sprintf("app-%d", n), location: testenv.S3(t)}
-	var err error
+	w := &world{t: t, kubeconfig: kubeconfig, velero: fmt.Sprintf("velero-%d", n), app: fmt.Sprintf("app-%d", n), location: location}
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	w.must(err)
+	cfg.QPS, cfg.Burst = -1, -1
 	w.dynamic, err = dynamic.NewForConfig(cfg)
 	w.must(err)
 	w.client, err = client.New(cfg)
@@ -124,9 +141,15 @@ func (w *world) eventually(what string, ok func() bool) {
 // resourceOf is the resource of a kind of the objects in these tests.
 func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
 	gvk := u.GroupVersionKind()
-	plural := map[string]string{"Ingress": "ingresses", "StorageClass": "storageclasses"}[gvk.Kind]
-	if plural == "" {
-		plural = strings.ToLower(gvk.Kind) + "s"
+	plural := strings.ToLower(gvk.Kind)
+	switch {
+	case gvk.Kind == "Endpoints":
+	case strings.HasSuffix(plural, "ss"):
+		plural += "es"
+	case strings.HasSuffix(plural, "cy"):
+		plural = strings.TrimSuffix(plural, "y") + "ies"
+	default:
+		plural += "s"
 	}
 	return gvk.GroupVersion().WithResource(plural)
 }
@@ -207,12 +230,24 @@ func (w *world) putItems(name string, items ...archive.Item) {
 		w.must(kind.Write(item.Namespace, item.Name, item.Body))
 		w.must(kind.Close())
 	}
-	_, err = writer.Close()
+	index, err := writer.Close()
 	w.must(err)
+	w.putArchive(name, body.Bytes())
+	if w.indexed {
+		w.must(catalog.New(w.bucket).PutJSON(w.t.Context(), catalog.BackupFile(name, catalog.Index), index))
+	}
+}
+
+// putArchive makes a backup of an archive, whatever it is.
+func (w *world) putArchive(name string, body []byte) {
+	w.t.Helper()
 	c := catalog.New(w.bucket)
-	w.must(c.PutArchive(w.t.Context(), name, &body))
-	marker := &velerov1.Backup{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.velero}}
-	marker.Status.Phase = velerov1.BackupPhaseCompleted
+	w.must(c.PutArchive(w.t.Context(), name, bytes.NewReader(body)))
+	marker := &velerov1.Backup{
+		TypeMeta:   metav1.TypeMeta{APIVersion: velerov1.SchemeGroupVersion.String(), Kind: "Backup"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.velero},
+	}
+	marker.Status.Phase, marker.Status.FormatVersion = velerov1.BackupPhaseCompleted, archive.FormatVersion
 	w.must(c.Commit(w.t.Context(), marker))
 	w.addBackup(name)
 }
@@ -227,13 +262,18 @@ func (w *world) addBackup(name string) {
 	w.must(err)
 }
 
-// addRestore creates a Restore as the plugin does.
-func (w *world) addRestore(name string, spec velerov1.RestoreSpec) {
+// addRestore creates a Restore as the plugin does; annotations are pairs of key
+// and value.
+func (w *world) addRestore(name string, spec velerov1.RestoreSpec, annotations ...string) {
 	w.t.Helper()
-	_, err := w.client.Restores(w.velero).Create(w.t.Context(), &velerov1.Restore{
+	restore := &velerov1.Restore{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.velero, Annotations: map[string]string{velerov1.AttemptAnnotation: "0"}},
 		Spec:       spec, Status: velerov1.RestoreStatus{Phase: velerov1.RestorePhaseInProgress},
-	}, metav1.CreateOptions{})
+	}
+	for pair := range slices.Chunk(annotations, 2) {
+		restore.Annotations[pair[0]] = pair[1]
+	}
+	_, err := w.client.Restores(w.velero).Create(w.t.Context(), restore, metav1.CreateOptions{})
 	w.must(err)
 }
 
@@ -246,7 +286,7 @@ func (w *world) run(name string, change func(*restore.Config)) (report.Summary, 
 func (w *world) runWith(ctx context.Context, name string, change func(*restore.Config)) (report.Summary, *velerov1.Restore) {
 	w.t.Helper()
 	ctx, cancel, env, err := run.Start(ctx, run.Options{
-		Namespace: w.velero, Kubeconfig: testenv.Kubeconfig(w.t), CredentialsFile: w.location.CredentialsFile,
+		Namespace: w.velero, Kubeconfig: w.kubeconfig, CredentialsFile: w.location.CredentialsFile,
 	}, "restore", name)
 	w.must(err)
 	defer cancel()
