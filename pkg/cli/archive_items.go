@@ -53,7 +53,11 @@ func (a *archiveSource) eachOf(ctx context.Context, part archive.Range, query ob
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	items, err := archive.NewReader(body)
+	open := archive.NewPartReader
+	if part == (archive.Range{}) {
+		open = archive.NewReader
+	}
+	items, err := open(body)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func newBackupCreate(f *Factory, use string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     use + " NAME",
 		Short:   "Back up the cluster or a part of it",
-		Long:    "Back up the cluster or a part of it. Everything is checked before anything is created; a Job does the work. With --from-schedule, NAME may be left out." + selectionHelp,
+		Long:    "Back up the cluster or a part of it. Everything is checked before anything is created; a Job does the work. With --from-schedule, NAME may be left out." + filterHelp,
 		Example: f.examples(backupCreateExamples),
 		Args:    o.args,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -22,7 +22,7 @@ func newBackupDescribe(f *Factory, use string) *cobra.Command {
 			o.format = format
 			return runBackupDescribe(ctx, s, names, o)
 		})
-	cmd.Flags().StringVarP(&format, "output", "o", "plaintext", "plaintext, or json for exactly one backup.")
+	cmd.Flags().StringVarP(&format, "output", "o", plaintext, "plaintext, or json for exactly one backup.")
 	f.describeOffline(cmd, &format)
 	return cmd
 }
@@ -74,7 +74,7 @@ func runBackupDescribe(ctx context.Context, s *session, names []string, o *descr
 		if err != nil {
 			return err
 		}
-		if o.format == "json" && len(backups) == 1 {
+		if o.format == outputJSON && len(backups) == 1 {
 			return d.WriteJSON(s.Out)
 		}
 		if i > 0 {
@@ -88,7 +88,7 @@ func runBackupDescribe(ctx context.Context, s *session, names []string, o *descr
 }
 
 func checkDescribeFormat(format string) error {
-	if format != "plaintext" && format != "json" {
+	if format != plaintext && format != outputJSON {
 		return fmt.Errorf("output format %q is not known; hint: there are plaintext and json", format)
 	}
 	return nil

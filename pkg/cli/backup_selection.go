@@ -3,12 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -99,16 +95,14 @@ func (s *session) policies(ctx context.Context, spec *velerov1.BackupSpec) (*pol
 	if spec.ResourcePolicy == nil {
 		return nil, nil
 	}
-	cm, err := s.policyMap(ctx, spec.ResourcePolicy.Name)
+	const what = "resource policies"
+	cm, err := s.ruleMap(ctx, what, spec.ResourcePolicy.Name)
 	if err != nil {
 		return nil, err
 	}
 	policies, err := policy.FromConfigMap(cm)
-	if invalid := (*policy.ValidationError)(nil); errors.As(err, &invalid) {
-		return nil, fmt.Errorf("these resource policies can't be used:\n  %s", strings.ReplaceAll(strings.Join(invalid.Problems, "\n  "), "; hint: ", "\n  hint: "))
-	}
 	if err != nil {
-		return nil, err
+		return nil, unusable(what, err)
 	}
 	if conflicts := policies.Conflicts(filter.OfBackup(*spec)); len(conflicts) > 0 {
 		return nil, errors.New(flagNames.Replace(strings.Join(conflicts, "; ")))
@@ -117,15 +111,4 @@ func (s *session) policies(ctx context.Context, spec *velerov1.BackupSpec) (*pol
 		s.warn("ConfigMap %q: %s", cm.Name, text)
 	}
 	return policies, nil
-}
-
-func (s *session) policyMap(ctx context.Context, name string) (*corev1.ConfigMap, error) {
-	cm, err := s.kube.CoreV1().ConfigMaps(s.namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("ConfigMap %q, which is to hold resource policies, does not exist in namespace %q; hint: kubectl -n %[2]s create configmap %[1]s --from-file=FILE", name, s.namespace)
-	}
-	if err != nil {
-		return nil, s.explain(fmt.Sprintf("read ConfigMap %q with the resource policies", name), err)
-	}
-	return cm, nil
 }

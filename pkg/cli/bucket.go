@@ -30,10 +30,7 @@ func (s *session) openBucket(ctx context.Context, location, name, prefix string)
 	if err != nil {
 		return nil, err
 	}
-	cfg := reader.Config{
-		REST: s.config, Kube: s.kube, Observer: s.observer, Template: template,
-		Location: bsl, Namespace: s.namespace, Name: name, Prefixes: []string{prefix},
-	}
+	cfg := reader.Config{Cluster: s.cluster(template), Location: bsl, Name: name, Prefixes: []string{prefix}}
 	if o := bsl.Spec.ObjectStorage; o != nil && o.CACertRef != nil {
 		if cfg.CACert, err = s.secretKey(ctx, o.CACertRef); err != nil {
 			return nil, err
@@ -44,6 +41,11 @@ func (s *session) openBucket(ctx context.Context, location, name, prefix string)
 		return nil, s.explain("open the bucket", err)
 	}
 	return r, nil
+}
+
+// cluster is where Jobs that tell the plugin something are started.
+func (s *session) cluster(template *corev1.PodTemplate) reader.Cluster {
+	return reader.Cluster{REST: s.config, Kube: s.kube, Observer: s.observer, Template: template, Namespace: s.namespace}
 }
 
 func (s *session) secretKey(ctx context.Context, ref *corev1.SecretKeySelector) ([]byte, error) {

@@ -75,7 +75,8 @@ func checkFilter(spec filter.Spec) error {
 	return nil
 }
 
-// permission is a verb on a resource that a command can't do without.
+// permission is a verb on a resource, or RESOURCE/SUBRESOURCE, that a command can't
+// do without.
 type permission struct {
 	verb, group, resource string
 	clusterScoped         bool
@@ -118,7 +119,8 @@ func (s *session) mustBeAllowed(ctx context.Context, needed ...permission) error
 }
 
 func (s *session) allowed(ctx context.Context, p permission) (bool, error) {
-	attributes := &authorizationv1.ResourceAttributes{Verb: p.verb, Group: p.group, Resource: p.resource}
+	resource, subresource, _ := strings.Cut(p.resource, "/")
+	attributes := &authorizationv1.ResourceAttributes{Verb: p.verb, Group: p.group, Resource: resource, Subresource: subresource}
 	if !p.clusterScoped {
 		attributes.Namespace = s.namespace
 	}

@@ -146,8 +146,8 @@ func TestVelerosFlagsWin(t *testing.T) {
 		{"backup create", "output", "o", "create nothing"},
 		{"restore create", "output", "o", "create nothing"},
 		// kubectl: which objects the command is for. Velero: what the backup holds.
-		{"backup create", "selector", "l", "Back up only"},
-		{"restore create", "selector", "l", "Restore only"},
+		{"backup create", "selector", "l", "Include only"},
+		{"restore create", "selector", "l", "Include only"},
 		// Both names of the context mean the same.
 		{"backup get", "kubecontext", "", "kubeconfig context"},
 		{"backup get", "context", "", "kubeconfig context"},

@@ -181,7 +181,7 @@ func (d *comparison) printChanged(ctx context.Context, left, right diffSide, bat
 func (d *comparison) texts(key objectKey, pair [2][]byte) (texts [2][]byte, err error) {
 	var objects [2]map[string]any
 	for i, body := range pair {
-		if body == nil {
+		if len(body) == 0 {
 			continue // gone in the meantime
 		}
 		if objects[i], err = d.normal.object(body); err != nil {

@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/cli/flag"
 )
 
 // candidates lists names that can complete a word. What can't be listed
@@ -18,6 +22,11 @@ const completionPatience = 3 * time.Second
 func (f *Factory) completeFlag(cmd *cobra.Command, name string, list candidates) {
 	// It fails only for a flag that the command doesn't have.
 	_ = cmd.RegisterFlagCompletionFunc(name, f.completion(list))
+}
+
+// completeChoice proposes the words of a flag.
+func completeChoice(cmd *cobra.Command, name string, words flag.Choice) {
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words.Words(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *Factory) completeArgs(cmd *cobra.Command, list candidates) {
@@ -74,6 +83,16 @@ func completeNamespaces(ctx context.Context, s *session) []string {
 		return nil
 	}
 	return names(list.Items, func(i int) string { return list.Items[i].Name })
+}
+
+// completeClusterRoles proposes those that aren't for Kubernetes itself.
+func completeClusterRoles(ctx context.Context, s *session) []string {
+	list, err := s.kube.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil
+	}
+	all := names(list.Items, func(i int) string { return list.Items[i].Name })
+	return slices.DeleteFunc(all, func(name string) bool { return strings.HasPrefix(name, "system:") })
 }
 
 func names[T any](items []T, name func(int) string) []string {

@@ -48,6 +48,9 @@ func newDescribe(f *Factory, n noun, use, example string, list candidates, run f
 	return cmd
 }
 
+// plaintext is the output format of a description for people.
+const plaintext = "plaintext"
+
 // addBucketFlags accepts Velero's flags for a client that talks to the bucket
 // itself. Here the cluster does, with the certificates of the storage location.
 func addBucketFlags(fs *pflag.FlagSet) {
@@ -66,6 +69,14 @@ func standing(state launch.State, v launch.Verdict) describe.Standing {
 
 // folder is where in a bucket the objects of one backup or restore are.
 type folder struct{ location, name, prefix string }
+
+// restoreFolder is where the objects of a restore are in its backup's bucket.
+func restoreFolder(restore string) string { return "restores/" + restore + "/" }
+
+// restoreKey is the key of one of them.
+func restoreKey(restore, suffix string) string {
+	return restoreFolder(restore) + "restore-" + restore + suffix
+}
 
 // wanted is an object in the bucket that goes into a description.
 type wanted struct {

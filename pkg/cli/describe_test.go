@@ -272,3 +272,55 @@ func TestDescribeReads(t *testing.T) {
 		})
 	}
 }
+
+// TestDescribeReadsRestore looks at what the description of a restore takes out of
+// the bucket.
+func TestDescribeReadsRestore(t *testing.T) {
+	t.Parallel()
+	results := report.Results{Errors: report.Result{Velero: []string{"why"}}}
+	list := map[string][]string{"v1/Pod": {"shop/a(created)"}}
+	all := bucket{
+		"restores/r/restore-r-results.gz":            gzipped(t, `{"errors":{"velero":["why"]}}`),
+		"restores/r/restore-r-resource-list.json.gz": gzipped(t, `{"v1/Pod":["shop/a(created)"]}`),
+		"restores/r/r-volumeinfo.json.gz":            gzipped(t, `[{"pvcName":"db","pvcNamespace":"shop","restoreMethod":"CSISnapshot","snapshotDataMoved":false}]`),
+	}
+	volumes := []describe.RestoredVolume{{ClaimNamespace: "shop", ClaimName: "db", Method: "CSISnapshot"}}
+	for name, c := range map[string]struct {
+		status  velerov1.RestoreStatus
+		details bool
+		bucket  bucket
+		want    describe.Restore
+	}{
+		"without details and problems": {status: velerov1.RestoreStatus{Phase: velerov1.RestorePhaseCompleted}, bucket: all},
+		"refused":                      {status: velerov1.RestoreStatus{Phase: velerov1.RestorePhaseFailedValidation, Errors: 1}, details: true, bucket: all},
+		"with problems": {
+			status: velerov1.RestoreStatus{Phase: velerov1.RestorePhasePartiallyFailed, Errors: 1}, bucket: all,
+			want: describe.Restore{Results: describe.Fetched[report.Results]{Value: &results}},
+		},
+		"with details": {
+			status: velerov1.RestoreStatus{Phase: velerov1.RestorePhaseFailed, Warnings: 1}, details: true, bucket: all,
+			want: describe.Restore{
+				Results:      describe.Fetched[report.Results]{Value: &results},
+				ResourceList: describe.Fetched[map[string][]string]{Value: &list},
+				Volumes:      describe.Fetched[[]describe.RestoredVolume]{Value: &volumes},
+			},
+		},
+		"ended before it wrote": {
+			status: velerov1.RestoreStatus{Phase: velerov1.RestorePhaseFailed}, details: true,
+			want: describe.Restore{
+				ResourceList: describe.Fetched[map[string][]string]{Missing: true},
+				Volumes:      describe.Fetched[[]describe.RestoredVolume]{Missing: true},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := describe.Restore{Restore: &velerov1.Restore{ObjectMeta: metav1.ObjectMeta{Name: "r"}, Status: c.status}}
+			readAll(t.Context(), c.bucket, wantedOfRestore(&d, c.details))
+			c.want.Restore = d.Restore
+			if diff := cmp.Diff(c.want, d); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -1,36 +1,34 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/pflag"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/cli/flag"
 )
 
-// dryRun is kubectl's flag --dry-run, as far as it is known here.
-type dryRun string
-
+// The words that --dry-run takes; server is for commands with a preview.
 const (
-	dryRunNone   dryRun = "none"
-	dryRunClient dryRun = "client"
+	dryRunNone   = "none"
+	dryRunClient = "client"
+	dryRunServer = "server"
 )
+
+// dryRun is kubectl's flag --dry-run.
+type dryRun struct{ flag.Choice }
 
 func (d *dryRun) add(fs *pflag.FlagSet) {
-	*d = dryRunNone
-	fs.VarPF(d, "dry-run", "", `"client" checks the flags and creates nothing; with -o it prints what would be created.`).NoOptDefVal = string(dryRunClient)
+	d.define(fs, flag.NewChoice(dryRunNone, dryRunClient), "")
 }
 
-// Set accepts none and client.
-func (d *dryRun) Set(s string) error {
-	switch dryRun(s) {
-	case dryRunNone, dryRunClient:
-		*d = dryRun(s)
-		return nil
-	}
-	return fmt.Errorf("%q is not known; hint: there are none and client", s)
+// addWithServer defines the flag for a command that can ask the cluster what
+// would happen.
+func (d *dryRun) addWithServer(fs *pflag.FlagSet) {
+	d.define(fs, flag.NewChoice(dryRunNone, dryRunClient, dryRunServer),
+		` "server" asks the cluster what would become of each object, and exits with 1 if something would fail.`)
 }
 
-// String is the value.
-func (d *dryRun) String() string { return string(*d) }
-
-// Type is the name that help shows.
-func (d *dryRun) Type() string { return "string" }
+func (d *dryRun) define(fs *pflag.FlagSet, words flag.Choice, more string) {
+	d.Choice = words
+	d.Value = dryRunNone
+	fs.VarPF(d, "dry-run", "", `"client" checks the flags and creates nothing; with -o it prints what would be created.`+more).NoOptDefVal = dryRunClient
+}

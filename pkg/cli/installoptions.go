@@ -52,7 +52,7 @@ func isRelease(version string) bool {
 
 // toOptions checks everything that can be checked without the cluster.
 func (fl *installFlags) toOptions(f *Factory) (*installOptions, error) {
-	o := &installOptions{f: f, output: fl.output, dryRun: fl.dryRun == dryRunClient}
+	o := &installOptions{f: f, output: fl.output, dryRun: fl.dryRun.Value == dryRunClient}
 	if o.output != "" && o.output != outputYAML && o.output != outputJSON {
 		return nil, fmt.Errorf("--output %q is not known; hint: use yaml or json", o.output)
 	}

@@ -85,8 +85,10 @@ func storedRestoreLog(ctx context.Context, s *session, name string) (storedLog, 
 	if err != nil {
 		return storedLog{}, err
 	}
-	prefix := "restores/" + name + "/"
-	return storedLog{folder: folder{location: location, name: name, prefix: prefix}, key: prefix + "restore-" + name + "-logs.gz"}, nil
+	return storedLog{
+		folder: folder{location: location, name: name, prefix: restoreFolder(name)},
+		key:    restoreKey(name, "-logs.gz"),
+	}, nil
 }
 
 func (o *logFlags) run(ctx context.Context, s *session, n noun, name string, stored func(context.Context, *session, string) (storedLog, error)) error {

@@ -12,7 +12,7 @@ func newBackupCommand(f *Factory) *cobra.Command {
 
 func newRestoreCommand(f *Factory) *cobra.Command {
 	return group(f, &cobra.Command{Use: "restore", Short: "Work with restores"},
-		newRestoreCreate(f, "create"), newRestoreGet(f, "get"), newRestoreDescribe(f, "describe"), newRestoreLogs(f, "logs"))
+		newRestoreCreate(f, "create"), newRestoreGet(f, "get"), newRestoreDescribe(f, "describe"), newRestoreLogs(f, "logs"), newRestoreDiff(f, "diff"))
 }
 
 func newScheduleCommand(f *Factory) *cobra.Command {

@@ -29,7 +29,7 @@ func newScheduleCreate(f *Factory, use string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     use + " NAME --schedule EXPRESSION",
 		Short:   "Back up again and again",
-		Long:    "Back up again and again. A CronJob starts each backup; nothing runs in between. Each backup is named after the schedule and the time." + selectionHelp,
+		Long:    "Back up again and again. A CronJob starts each backup; nothing runs in between. Each backup is named after the schedule and the time." + filterHelp,
 		Example: f.examples(scheduleCreateExamples),
 		Args:    oneName("schedule"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
@@ -41,8 +42,7 @@ func (b Backup) Write(w io.Writer) error {
 	b.volumes(l)
 	if h := b.Backup.Status.HookStatus; h != nil {
 		l.blank()
-		l.line("HooksAttempted", h.HooksAttempted)
-		l.line("HooksFailed", h.HooksFailed)
+		l.hookStatus(h)
 	}
 	b.deletions(l)
 	return l.flush()
@@ -91,12 +91,9 @@ func validationErrors(l *layout, problems []string) {
 func backupContents(l *layout, spec *velerov1.BackupSpec, annotations map[string]string) {
 	l.lists("Namespaces", spec.IncludedNamespaces, spec.ExcludedNamespaces, "*")
 	l.blank()
-	resources(l, spec)
+	l.resources(filter.OfBackup(*spec))
 	l.blank()
-	if included, excluded := objects(annotations); len(included)+len(excluded) > 0 {
-		l.lists("Objects", included, excluded, "*")
-		l.blank()
-	}
+	l.objects(annotations)
 	l.line("Label selector", metav1.FormatLabelSelector(spec.LabelSelector))
 	l.blank()
 	l.line("Or label selector", orSelectors(spec.OrLabelSelectors))
@@ -111,15 +108,6 @@ func backupContents(l *layout, spec *velerov1.BackupSpec, annotations map[string
 		}
 		l.blank()
 	}
-}
-
-// objects are the patterns of the objects that are chosen by name.
-func objects(annotations map[string]string) (included, excluded []string) {
-	return list(annotations[velerov1.IncludeObjectsAnnotation]), list(annotations[velerov1.ExcludeObjectsAnnotation])
-}
-
-func list(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // backupSettings says where a backup goes and how it is made.
@@ -138,26 +126,6 @@ func backupSettings(l *layout, spec *velerov1.BackupSpec) {
 	l.line("CSISnapshotTimeout", period(spec.CSISnapshotTimeout.Duration, defaultCSISnapshotTimeout))
 	l.line("ItemOperationTimeout", period(spec.ItemOperationTimeout.Duration, defaultItemOperationTimeout))
 	l.blank()
-}
-
-func resources(l *layout, spec *velerov1.BackupSpec) {
-	if !newerFilters(spec) {
-		in := l.lists("Resources", spec.IncludedResources, spec.ExcludedResources, "*")
-		in.line("Cluster-scoped", tristate(spec.IncludeClusterResources, "included", "excluded", "auto"))
-		return
-	}
-	l.head("Resources")
-	in := l.inner()
-	in.line("Included cluster-scoped", orNone(strings.Join(spec.IncludedClusterScopedResources, ", ")))
-	in.line("Excluded cluster-scoped", orNone(strings.Join(spec.ExcludedClusterScopedResources, ", ")))
-	in.line("Included namespace-scoped", orElse(strings.Join(spec.IncludedNamespaceScopedResources, ", "), "*"))
-	in.line("Excluded namespace-scoped", orNone(strings.Join(spec.ExcludedNamespaceScopedResources, ", ")))
-}
-
-// newerFilters reports whether kinds are chosen by their scope.
-func newerFilters(spec *velerov1.BackupSpec) bool {
-	return len(spec.IncludedClusterScopedResources)+len(spec.ExcludedClusterScopedResources)+
-		len(spec.IncludedNamespaceScopedResources)+len(spec.ExcludedNamespaceScopedResources) > 0
 }
 
 func hooks(l *layout, specs []velerov1.BackupResourceHookSpec) {

@@ -150,6 +150,98 @@ func restore() Restore {
 	}
 }
 
+// tuned is a restore with one of everything that restore has none of.
+func tuned() Restore {
+	r := restore()
+	r.Restore.Annotations = map[string]string{
+		velerov1.IncludeObjectsAnnotation:                   "shop/deploy/web,*/secret/db-*",
+		velerov1.IncludedClusterScopedResourcesAnnotation:   "pv,sc",
+		velerov1.ExcludedNamespaceScopedResourcesAnnotation: "pods",
+		velerov1.ResourcePrioritiesAnnotation:               "secrets,configmaps,-,jobs.batch",
+		velerov1.RetryForAnnotation:                         "5m0s",
+		velerov1.TopCausesAnnotation:                        "webhook refused (2 times)\ntimeout",
+	}
+	r.Standing.Reasons = []string{"webhook refused (2 times)", "timeout"}
+	spec, status := &r.Restore.Spec, &r.Restore.Status
+	*spec = velerov1.RestoreSpec{
+		BackupName: "nightly-20260102000000", ScheduleName: "nightly", IncludedNamespaces: []string{"shop"}, ExcludedNamespaces: []string{"db"},
+		OrLabelSelectors: []*metav1.LabelSelector{
+			{MatchLabels: map[string]string{"app": "web"}}, {MatchLabels: map[string]string{"app": "db"}},
+		},
+		RestoreStatus:          &velerov1.RestoreStatusSpec{IncludedResources: []string{"workflows.argoproj.io"}},
+		ExistingResourcePolicy: velerov1.PolicyTypeUpdate, PreserveNodePorts: ptr.To(true),
+		ItemOperationTimeout: metav1.Duration{Duration: time.Hour},
+	}
+	status.Warnings = 1
+	status.HookStatus = &velerov1.HookStatus{HooksAttempted: 2, HooksFailed: 1}
+	status.RestoreItemOperationsAttempted, status.RestoreItemOperationsCompleted = 2, 2
+	r.Results.Value.Warnings = report.Result{Namespaces: map[string][]string{"shop": {"ConfigMap shop/same: exists and differs"}}}
+	r.ResourceList.Value = &map[string][]string{
+		"v1/ConfigMap": {"shop/new(created)", "shop/same(skipped)", "shop/web(updated)"},
+		"v1/Namespace": {"shop(skipped)"},
+		"rbac.authorization.k8s.io/v1/ClusterRole":   {"tool (old)(failed)"},
+		"admissionregistration.k8s.io/v1/Unheard-of": {"x(adopted)"},
+	}
+	return r
+}
+
+// withData is a restore that brought back the data of volumes.
+func withData(details bool) Restore {
+	r := restore()
+	r.Details = details
+	podVolume := func(pod, volume, uploader string, phase velerov1.PodVolumeRestorePhase, done int64) velerov1.PodVolumeRestore {
+		v := velerov1.PodVolumeRestore{Spec: velerov1.PodVolumeRestoreSpec{
+			Pod: corev1.ObjectReference{Namespace: "shop", Name: pod}, Volume: volume, UploaderType: uploader,
+		}}
+		v.Status.Phase = phase
+		v.Status.Progress = velerov1.DataMoveOperationProgress{TotalBytes: 1000, BytesDone: done}
+		return v
+	}
+	r.PodVolumes = []velerov1.PodVolumeRestore{
+		podVolume("db-0", "wal", "kopia", velerov1.PodVolumeRestorePhaseInProgress, 455),
+		podVolume("db-0", "data", "kopia", velerov1.PodVolumeRestorePhaseCompleted, 1000),
+		podVolume("db-0", "conf", "kopia", velerov1.PodVolumeRestorePhaseCompleted, 1000),
+		podVolume("web", "cache", "", "", 0),
+	}
+	if !details {
+		return r
+	}
+	snapshot := RestoredVolume{ClaimNamespace: "shop", ClaimName: "b", Method: methodCSI}
+	snapshot.CSISnapshot.ContentName, snapshot.CSISnapshot.Handle, snapshot.CSISnapshot.Driver = "content", "snap-1", "ebs.csi.aws.com"
+	moved := RestoredVolume{ClaimNamespace: "shop", ClaimName: "a", Method: methodCSI, DataMoved: true}
+	moved.DataMovement.OperationID, moved.DataMovement.DataMover, moved.DataMovement.UploaderType = "dd-1", "velero", "kopia"
+	native := RestoredVolume{ClaimNamespace: "shop", ClaimName: "c", Method: "NativeSnapshot"}
+	r.Volumes.Value = &[]RestoredVolume{snapshot, moved, native}
+	return r
+}
+
+// underway is a restore that hasn't ended.
+func underway() Restore {
+	r := Restore{Program: "kubectl velero", Restore: &velerov1.Restore{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "velero"}}}
+	r.Restore.Spec = velerov1.RestoreSpec{BackupName: "shop"}
+	r.Restore.Status = velerov1.RestoreStatus{
+		Phase: velerov1.RestorePhaseInProgress, StartTimestamp: &started, Progress: &velerov1.RestoreProgress{TotalItems: 100, ItemsRestored: 7},
+	}
+	r.Standing.Cause = "no node can take its pod: 0/3 nodes are available; hint: look at the nodes"
+	return r
+}
+
+// refused is a restore that was wrong from the beginning.
+func refused() Restore {
+	r := restore()
+	r.Restore.Status = velerov1.RestoreStatus{Phase: velerov1.RestorePhaseFailedValidation, ValidationErrors: []string{"existingResourcePolicy: \"x\" is not known"}}
+	r.Standing.Reasons, r.Results, r.ResourceList = nil, Fetched[report.Results]{}, Fetched[map[string][]string]{}
+	return r
+}
+
+// lost is a restore whose bucket doesn't answer.
+func lost() Restore {
+	r := restore()
+	err := errors.New("bucket does not answer")
+	r.Results, r.ResourceList = Fetched[report.Results]{Err: err}, Fetched[map[string][]string]{Err: err}
+	return r
+}
+
 func onDisk() Archive {
 	return Archive{
 		File: "shop.tar.gz", Bytes: 5321, FormatVersion: "1.1.0",
@@ -164,20 +256,33 @@ func onDisk() Archive {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(io.Writer) error{
-		"backup-simple.txt":   simple().Write,
-		"backup-rich.txt":     rich().Write,
-		"backup-stuck.txt":    stuck().Write,
-		"backup-unread.txt":   unread().Write,
-		"backup-simple.json":  simple().WriteJSON,
-		"backup-rich.json":    rich().WriteJSON,
-		"backup-unread.json":  unread().WriteJSON,
-		"backup-foreign.txt":  foreign().Write,
-		"backup-foreign.json": foreign().WriteJSON,
-		"archive.txt":         onDisk().Write,
-		"archive.json":        onDisk().WriteJSON,
-		"archive-empty.txt":   Archive{File: "x.tar.gz"}.Write,
-		"archive-empty.json":  Archive{File: "x.tar.gz"}.WriteJSON,
-		"restore.txt":         restore().Write,
+		"backup-simple.txt":         simple().Write,
+		"backup-rich.txt":           rich().Write,
+		"backup-stuck.txt":          stuck().Write,
+		"backup-unread.txt":         unread().Write,
+		"backup-simple.json":        simple().WriteJSON,
+		"backup-rich.json":          rich().WriteJSON,
+		"backup-unread.json":        unread().WriteJSON,
+		"backup-foreign.txt":        foreign().Write,
+		"backup-foreign.json":       foreign().WriteJSON,
+		"archive.txt":               onDisk().Write,
+		"archive.json":              onDisk().WriteJSON,
+		"archive-empty.txt":         Archive{File: "x.tar.gz"}.Write,
+		"archive-empty.json":        Archive{File: "x.tar.gz"}.WriteJSON,
+		"restore.txt":               restore().Write,
+		"restore.json":              restore().WriteJSON,
+		"restore-tuned.txt":         tuned().Write,
+		"restore-tuned.json":        tuned().WriteJSON,
+		"restore-tuned.yaml":        tuned().WriteYAML,
+		"restore-data.txt":          withData(false).Write,
+		"restore-data-details.txt":  withData(true).Write,
+		"restore-data-details.json": withData(true).WriteJSON,
+		"restore-underway.txt":      underway().Write,
+		"restore-underway.json":     underway().WriteJSON,
+		"restore-refused.txt":       refused().Write,
+		"restore-refused.json":      refused().WriteJSON,
+		"restore-lost.txt":          lost().Write,
+		"restore-lost.json":         lost().WriteJSON,
 	}
 	for name, write := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -210,7 +315,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestWriteErrorsCount(t *testing.T) {
 	t.Parallel()
-	for _, write := range []func(io.Writer) error{simple().Write, simple().WriteJSON, restore().Write} {
+	for _, write := range []func(io.Writer) error{simple().Write, simple().WriteJSON, restore().Write, restore().WriteJSON, restore().WriteYAML} {
 		if err := write(fullDisk{}); err == nil {
 			t.Error("a description that could not be written was no error")
 		}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
@@ -19,13 +20,10 @@ type object map[string]any
 func (b Backup) WriteJSON(w io.Writer) error {
 	backup := b.Backup
 	out := object{
-		"metadata": object{
-			"name": backup.Name, "namespace": backup.Namespace,
-			"labels": backup.Labels, "annotations": backup.Annotations,
-		},
-		"phase":  orElse(string(backup.Status.Phase), string(velerov1.BackupPhaseNew)),
-		"spec":   b.specJSON(),
-		"status": b.statusJSON(),
+		"metadata": metadataJSON(&backup.ObjectMeta),
+		"phase":    orElse(string(backup.Status.Phase), string(velerov1.BackupPhaseNew)),
+		"spec":     b.specJSON(),
+		"status":   b.statusJSON(),
 	}
 	if p := backup.Spec.ResourcePolicy; p != nil {
 		out["resourcePolicies"] = object{"type": p.Kind, "name": p.Name}
@@ -33,17 +31,26 @@ func (b Backup) WriteJSON(w io.Writer) error {
 	if v := backup.Status.ValidationErrors; len(v) > 0 {
 		out["validationErrors"] = v
 	}
-	b.resultsJSON(out)
+	out.results(backup.Status.Warnings, backup.Status.Errors, b.Results)
 	if len(b.Deletions) > 0 {
 		out["deletionAttempts"] = deletionsJSON(b.Deletions)
 	}
-	if len(b.Standing.Reasons) > 0 {
-		out["reasons"] = b.Standing.Reasons
-	}
-	if b.Standing.Cause != "" {
-		out["heldUpBy"] = b.Standing.Cause
-	}
+	out.standing(b.Standing)
 	return out.write(w)
+}
+
+func metadataJSON(meta *metav1.ObjectMeta) object {
+	return object{"name": meta.Name, "namespace": meta.Namespace, "labels": meta.Labels, "annotations": meta.Annotations}
+}
+
+// standing adds what Velero's descriptions don't have.
+func (o object) standing(s Standing) {
+	if len(s.Reasons) > 0 {
+		o["reasons"] = s.Reasons
+	}
+	if s.Cause != "" {
+		o["heldUpBy"] = s.Cause
+	}
 }
 
 func (o object) write(w io.Writer) error {
@@ -56,23 +63,24 @@ func (o object) write(w io.Writer) error {
 	return nil
 }
 
-func (b Backup) resultsJSON(out object) {
-	status := b.Backup.Status
-	if status.Errors == 0 && status.Warnings == 0 {
+// results adds the warnings and errors, or their numbers when the lists could not
+// be read.
+func (o object) results(warnings, errors int, results Fetched[report.Results]) {
+	if errors == 0 && warnings == 0 {
 		return
 	}
-	if b.Results.Value == nil {
-		out["errors"], out["warnings"] = object{"count": status.Errors}, object{"count": status.Warnings}
-		if err := b.Results.Err; err != nil {
-			out["errorGettingErrors"], out["errorGettingWarnings"] = err.Error(), err.Error()
+	if results.Value == nil {
+		o["errors"], o["warnings"] = object{"count": errors}, object{"count": warnings}
+		if err := results.Err; err != nil {
+			o["errorGettingErrors"], o["errorGettingWarnings"] = err.Error(), err.Error()
 		}
 		return
 	}
-	if status.Warnings > 0 {
-		out["warnings"] = resultJSON(b.Results.Value.Warnings)
+	if warnings > 0 {
+		o["warnings"] = resultJSON(results.Value.Warnings)
 	}
-	if status.Errors > 0 {
-		out["errors"] = resultJSON(b.Results.Value.Errors)
+	if errors > 0 {
+		o["errors"] = resultJSON(results.Value.Errors)
 	}
 }
 
@@ -83,11 +91,8 @@ func resultJSON(r report.Result) object {
 func (b Backup) specJSON() object {
 	spec := b.Backup.Spec
 	out := object{
-		"namespaces": object{
-			"included": orElse(strings.Join(spec.IncludedNamespaces, ", "), "*"),
-			"excluded": orNone(strings.Join(spec.ExcludedNamespaces, ", ")),
-		},
-		"resources":               resourcesJSON(&spec),
+		"namespaces":              listsJSON(spec.IncludedNamespaces, spec.ExcludedNamespaces),
+		"resources":               resourcesJSON(filter.OfBackup(spec)),
 		"labelSelector":           metav1.FormatLabelSelector(spec.LabelSelector),
 		"storageLocation":         spec.StorageLocation,
 		"veleroNativeSnapshotPVs": tristate(spec.SnapshotVolumes, "true", "false", "auto"),
@@ -106,31 +111,8 @@ func (b Backup) specJSON() object {
 	if len(spec.OrLabelSelectors) > 0 {
 		out["orLabelSelectors"] = orSelectors(spec.OrLabelSelectors)
 	}
-	if included, excluded := objects(b.Backup.Annotations); len(included)+len(excluded) > 0 {
-		out["objects"] = object{
-			"included": orElse(strings.Join(included, ", "), "*"),
-			"excluded": orNone(strings.Join(excluded, ", ")),
-		}
-	}
+	out.objects(b.Backup.Annotations)
 	return out
-}
-
-// resourcesJSON has a family of keys for each family of filters; Velero leaves
-// out the newer one.
-func resourcesJSON(spec *velerov1.BackupSpec) object {
-	if newerFilters(spec) {
-		return object{
-			"includedClusterScoped":   orNone(strings.Join(spec.IncludedClusterScopedResources, ", ")),
-			"excludedClusterScoped":   orNone(strings.Join(spec.ExcludedClusterScopedResources, ", ")),
-			"includedNamespaceScoped": orElse(strings.Join(spec.IncludedNamespaceScopedResources, ", "), "*"),
-			"excludedNamespaceScoped": orNone(strings.Join(spec.ExcludedNamespaceScopedResources, ", ")),
-		}
-	}
-	return object{
-		"included":      orElse(strings.Join(spec.IncludedResources, ", "), "*"),
-		"excluded":      orNone(strings.Join(spec.ExcludedResources, ", ")),
-		"clusterScoped": tristate(spec.IncludeClusterResources, "included", "excluded", "auto"),
-	}
 }
 
 func hooksJSON(specs []velerov1.BackupResourceHookSpec) object {
@@ -182,22 +164,30 @@ func (b Backup) statusJSON() object {
 		}
 		out[total], out[done] = p.TotalItems, p.ItemsBackedUp
 	}
-	switch {
-	case b.ResourceList.Err != nil:
-		out["errorGettingResourceList"] = b.ResourceList.Err.Error()
-	case b.ResourceList.Value != nil:
-		out["resourceList"] = *b.ResourceList.Value
-	}
+	out.resourceList(b.ResourceList)
 	switch {
 	case b.Coverage.Err != nil:
 		out["errorGettingCoverage"] = b.Coverage.Err.Error()
 	case b.Coverage.Value != nil:
 		out["coverage"] = *b.Coverage.Value
 	}
-	if h := status.HookStatus; h != nil {
-		out["hooksAttempted"], out["hooksFailed"] = h.HooksAttempted, h.HooksFailed
-	}
+	out.hooks(status.HookStatus)
 	return out
+}
+
+func (o object) resourceList(list Fetched[map[string][]string]) {
+	switch {
+	case list.Err != nil:
+		o["errorGettingResourceList"] = list.Err.Error()
+	case list.Value != nil:
+		o["resourceList"] = *list.Value
+	}
+}
+
+func (o object) hooks(h *velerov1.HookStatus) {
+	if h != nil {
+		o["hooksAttempted"], o["hooksFailed"] = h.HooksAttempted, h.HooksFailed
+	}
 }
 
 func deletionsJSON(requests []velerov1.DeleteBackupRequest) object {

@@ -3,10 +3,13 @@ package describe
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
@@ -20,6 +23,11 @@ type Restore struct {
 	// became of each.
 	Results      Fetched[report.Results]
 	ResourceList Fetched[map[string][]string]
+	// Volumes are those whose data came back, and PodVolumes Velero's records of
+	// those that are restored file by file, of which Details asks for each.
+	Volumes    Fetched[[]RestoredVolume]
+	PodVolumes []velerov1.PodVolumeRestore
+	Details    bool
 }
 
 // Write describes r as text.
@@ -28,12 +36,11 @@ func (r Restore) Write(w io.Writer) error {
 	l.metadata(&r.Restore.ObjectMeta)
 	r.phase(l)
 	r.contents(l)
+	r.podVolumes(l)
+	r.csiVolumes(l)
 	r.settings(l)
-	if h := r.Restore.Status.HookStatus; h != nil {
-		l.line("HooksAttempted", h.HooksAttempted)
-		l.line("HooksFailed", h.HooksFailed)
-		l.blank()
-	}
+	r.progress(l)
+	r.outcome(l)
 	l.resourceList(r.ResourceList)
 	return l.flush()
 }
@@ -69,16 +76,15 @@ func (r Restore) phase(l *layout) {
 func (r Restore) contents(l *layout) {
 	spec := r.Restore.Spec
 	l.line("Backup", spec.BackupName)
-	l.blank()
-	included := spec.IncludedNamespaces
-	if len(included) == 1 && included[0] == "*" {
-		included = nil
+	if spec.ScheduleName != "" {
+		l.line("Schedule", spec.ScheduleName)
 	}
-	l.lists("Namespaces", included, spec.ExcludedNamespaces, "all namespaces found in the backup")
 	l.blank()
-	in := l.lists("Resources", spec.IncludedResources, spec.ExcludedResources, "*")
-	in.line("Cluster-scoped", tristate(spec.IncludeClusterResources, "included", "excluded", "auto"))
+	l.lists("Namespaces", r.namespaces(), spec.ExcludedNamespaces, allNamespaces)
 	l.blank()
+	l.resources(filter.OfRestore(r.Restore))
+	l.blank()
+	l.objects(r.Restore.Annotations)
 	l.pairs("Namespace mappings", spec.NamespaceMapping, "=")
 	l.blank()
 	l.line("Label selector", metav1.FormatLabelSelector(spec.LabelSelector))
@@ -87,12 +93,32 @@ func (r Restore) contents(l *layout) {
 	l.blank()
 	l.line("Restore PVs", tristate(spec.RestorePVs, "true", "false", "auto"))
 	l.blank()
+	if s := spec.RestoreStatus; s != nil {
+		l.lists("Restore Status", s.IncludedResources, s.ExcludedResources, "*")
+		l.blank()
+	}
+}
+
+const allNamespaces = "all namespaces found in the backup"
+
+// namespaces are those that are chosen; none for all.
+func (r Restore) namespaces() []string {
+	if slices.Equal(r.Restore.Spec.IncludedNamespaces, []string{"*"}) {
+		return nil
+	}
+	return r.Restore.Spec.IncludedNamespaces
 }
 
 func (r Restore) settings(l *layout) {
 	spec := r.Restore.Spec
 	l.line("Existing Resource Policy", orNone(string(spec.ExistingResourcePolicy)))
 	l.line("ItemOperationTimeout", period(spec.ItemOperationTimeout.Duration, defaultItemOperationTimeout))
+	if retryFor := r.Restore.Annotations[velerov1.RetryForAnnotation]; retryFor != "" {
+		l.line("Retry For", retryFor)
+	}
+	if priorities := r.priorities(); len(priorities) > 0 {
+		l.line("Resource Priorities", strings.Join(priorities, ", "))
+	}
 	l.blank()
 	l.line("Preserve Service NodePorts", tristate(spec.PreserveNodePorts, "true", "false", "auto"))
 	l.blank()
@@ -108,9 +134,25 @@ func (r Restore) settings(l *layout) {
 		l.inner().line("Parallel Restore", u.ParallelFilesDownload)
 		l.blank()
 	}
-	if n := r.Restore.Status.RestoreItemOperationsAttempted; n > 0 {
-		l.line("Restore Item Operations", fmt.Sprintf("%d of %d completed successfully, %d failed",
-			r.Restore.Status.RestoreItemOperationsCompleted, n, r.Restore.Status.RestoreItemOperationsFailed))
+}
+
+func (r Restore) priorities() []string {
+	return velerov1.AnnotatedList(r.Restore, velerov1.ResourcePrioritiesAnnotation)
+}
+
+func (r Restore) progress(l *layout) {
+	status := r.Restore.Status
+	if status.RestoreItemOperationsAttempted > 0 {
+		l.line("Restore Item Operations", itemOperations(status))
 		l.blank()
 	}
+	if h := status.HookStatus; h != nil {
+		l.hookStatus(h)
+		l.blank()
+	}
+}
+
+func itemOperations(status velerov1.RestoreStatus) string {
+	return fmt.Sprintf("%d of %d completed successfully, %d failed",
+		status.RestoreItemOperationsCompleted, status.RestoreItemOperationsAttempted, status.RestoreItemOperationsFailed)
 }

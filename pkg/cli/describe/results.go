@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
@@ -83,6 +84,11 @@ func (l *layout) result(label string, r report.Result) {
 	for _, ns := range slices.Sorted(maps.Keys(r.Namespaces)) {
 		in.inner().line(ns, strings.Join(r.Namespaces[ns], "\n"))
 	}
+}
+
+func (l *layout) hookStatus(h *velerov1.HookStatus) {
+	l.line("HooksAttempted", h.HooksAttempted)
+	l.line("HooksFailed", h.HooksFailed)
 }
 
 // resourceList writes every object that was dealt with, kind by kind.

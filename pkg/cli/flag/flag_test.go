@@ -243,3 +243,24 @@ func errorText(err error) string {
 	}
 	return err.Error()
 }
+
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	c := NewChoice("none", "update", "recreate")
+	if c.String() != "" {
+		t.Errorf("unset: %q", c.String())
+	}
+	if err := c.Set("update"); err != nil || c.Value != "update" {
+		t.Errorf("got %q, %v", c.Value, err)
+	}
+	for _, word := range []string{"", "Update", "replace"} {
+		err := c.Set(word)
+		if err == nil || !strings.Contains(err.Error(), "is not known; hint: there are none, update and recreate") {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+	c.Words()[0] = "changed"
+	if diff := cmp.Diff([]string{"none", "update", "recreate"}, c.Words()); diff != "" {
+		t.Error(diff)
+	}
+}

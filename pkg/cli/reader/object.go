@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // Info describes an object of the bucket.
@@ -48,7 +45,7 @@ func (r *Reader) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 // GetPart opens a part of the object of key; ErrNotExist when there is none. A
 // part that begins behind the end is an error.
 func (r *Reader) GetPart(ctx context.Context, key string, part Part) (*Object, error) {
-	response, err := r.ask(ctx, http.MethodGet, key, part.header())
+	response, err := r.ask(ctx, call{method: http.MethodGet, path: key, header: part.header()})
 	if err != nil {
 		return nil, fmt.Errorf("read %q from the bucket: %w", key, err)
 	}
@@ -79,82 +76,10 @@ func (p Part) header() http.Header {
 
 // Stat describes the object of key; ErrNotExist when there is none.
 func (r *Reader) Stat(ctx context.Context, key string) (Info, error) {
-	response, err := r.ask(ctx, http.MethodHead, key, nil)
+	response, err := r.ask(ctx, call{method: http.MethodHead, path: key})
 	if err != nil {
 		return Info{}, fmt.Errorf("look at %q in the bucket: %w", key, err)
 	}
 	defer response.Body.Close()
 	return Info{Size: response.ContentLength, ETag: response.Header.Get("ETag")}, nil
-}
-
-// ask makes a request until it is answered, for a moment: a pod runs before the
-// server in it listens, and connections break. An answer that isn't success is
-// an error.
-func (r *Reader) ask(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
-	deadline := time.Now().Add(answerPatience)
-	for {
-		response, err := r.do(ctx, method, path, header)
-		if err == nil {
-			return success(response)
-		}
-		if ctx.Err() != nil || time.Now().After(deadline) {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(answerEvery):
-		}
-		if err := r.reconnect(ctx); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// reconnect opens the port-forward again if it has ended.
-func (r *Reader) reconnect(ctx context.Context) error {
-	if r.tunnel == nil {
-		return nil
-	}
-	select {
-	case <-r.tunnel.gone:
-	default:
-		return nil
-	}
-	r.client.CloseIdleConnections()
-	return r.connect(ctx)
-}
-
-// success turns the refusals of the server into errors.
-func success(response *http.Response) (*http.Response, error) {
-	switch response.StatusCode {
-	case http.StatusOK, http.StatusPartialContent:
-		return response, nil
-	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusNotFound {
-		return nil, ErrNotExist
-	}
-	const maxReason = 4 << 10
-	reason, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
-	if err != nil || len(reason) == 0 {
-		reason = []byte(response.Status)
-	}
-	return nil, errors.New(strings.TrimSpace(string(reason)))
-}
-
-func (r *Reader) do(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
-	target, err := url.Parse(r.base)
-	if err != nil {
-		return nil, err
-	}
-	target.Path = "/" + path
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
-	request.Header.Set("Authorization", "Bearer "+r.token)
-	return r.client.Do(request)
 }

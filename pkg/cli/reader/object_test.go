@@ -81,7 +81,7 @@ func served(t *testing.T, bodies map[string]string) *Reader {
 			t.Error(err)
 		}
 	})
-	return &Reader{base: "http://" + listener.Addr().String(), token: "secret", client: &http.Client{Transport: &http.Transport{}}}
+	return &Reader{server: &server{base: "http://" + listener.Addr().String(), token: "secret", client: &http.Client{Transport: &http.Transport{}}}}
 }
 
 func TestGetPart(t *testing.T) {

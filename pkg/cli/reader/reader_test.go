@@ -23,9 +23,9 @@ import (
 // connected is a Reader whose port-forward leads to handler.
 func connected(t *testing.T, handler http.HandlerFunc) *Reader {
 	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return &Reader{base: server.URL, token: "secret", client: server.Client()}
+	backend := httptest.NewServer(handler)
+	t.Cleanup(backend.Close)
+	return &Reader{server: &server{base: backend.URL, token: "secret", client: backend.Client()}}
 }
 
 func TestGet(t *testing.T) {
@@ -110,9 +110,10 @@ func TestJob(t *testing.T) {
 			ObjectStorage: &velerov1.ObjectStorageLocation{Bucket: "b", Prefix: "p", CACert: []byte("inline")},
 		},
 	}
-	r := &Reader{token: "0123456789abcdef", cfg: Config{
-		Template: &corev1.PodTemplate{}, Location: location, CACert: []byte("from the secret"),
-		Namespace: "velero", Name: "shop", Prefixes: []string{"backups/shop/", "restores/x/"},
+	r := &Reader{server: &server{token: "0123456789abcdef"}, cfg: Config{
+		Cluster:  Cluster{Template: &corev1.PodTemplate{}, Namespace: "velero"},
+		Location: location, CACert: []byte("from the secret"),
+		Name: "shop", Prefixes: []string{"backups/shop/", "restores/x/"},
 	}}
 	job, err := r.build()
 	if err != nil {
