@@ -75,18 +75,21 @@ func established(raw []byte) (apiextensionsv1.CustomResourceDefinitionSpec, stri
 			return spec, "", err
 		}
 	}
-	missing := map[apiextensionsv1.CustomResourceDefinitionConditionType]string{
-		apiextensionsv1.Established: "not established", apiextensionsv1.NamesAccepted: "names not accepted",
+	reasons := map[apiextensionsv1.CustomResourceDefinitionConditionType]string{
+		apiextensionsv1.NamesAccepted: "its names are not accepted yet", apiextensionsv1.Established: "it is not established yet",
 	}
 	for _, condition := range status.Conditions {
 		if condition.Status == apiextensionsv1.ConditionTrue {
-			delete(missing, condition.Type)
-		} else if missing[condition.Type] != "" {
-			missing[condition.Type] = condition.Message
+			delete(reasons, condition.Type)
+		} else if reasons[condition.Type] != "" {
+			reasons[condition.Type] = condition.Message
 		}
 	}
-	for _, reason := range missing {
-		return spec, reason, nil
+	// Without its names it can't be established.
+	for _, kind := range []apiextensionsv1.CustomResourceDefinitionConditionType{apiextensionsv1.NamesAccepted, apiextensionsv1.Established} {
+		if reason := reasons[kind]; reason != "" {
+			return spec, reason, nil
+		}
 	}
 	return spec, "", nil
 }

@@ -78,6 +78,11 @@ func (o *operation) changesExisting() bool {
 	return policy == velerov1.PolicyTypeUpdate || policy == velerov1.PolicyTypeRecreate
 }
 
+// recreates reports whether objects that differ are deleted and created again.
+func (o *operation) recreates() bool {
+	return o.restore.Spec.ExistingResourcePolicy == velerov1.PolicyTypeRecreate
+}
+
 // errExists stands for the API server's word about an object that was seen.
 var errExists = apierrors.NewAlreadyExists(schema.GroupResource{}, "")
 
@@ -146,6 +151,8 @@ func (o *operation) compare(ctx context.Context, obj, live *transform.Object, r 
 		}
 	}
 	uid := live.UID()
+	owner, controlled := live.Controller()
+	keep := keeps(r.place.Resource.GroupResource(), live)
 	have, want, err := o.normalized(live, obj, r.place.Resource.GroupResource())
 	if err != nil {
 		return r.failed(fmt.Errorf("compare with the existing one: %w", err))
@@ -160,7 +167,9 @@ func (o *operation) compare(ctx context.Context, obj, live *transform.Object, r 
 	case same:
 		r.action = actionSkipped
 		return r
-	case o.restore.Spec.ExistingResourcePolicy == velerov1.PolicyTypeRecreate && !kept[r.place.Resource.GroupResource()]:
+	case o.recreates() && controlled && r.place.Resource == podsV1:
+		return leaveToController(obj, owner, r)
+	case o.recreates() && !keep:
 		return o.recreate(ctx, obj, uid, r)
 	case o.changesExisting():
 		patch := mergePatch(have, want)

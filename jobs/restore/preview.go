@@ -188,6 +188,7 @@ func (o *operation) judgeLive(ctx context.Context, obj *transform.Object, r resu
 		p.Action, p.Reason = report.PreviewRefuse, err.Error()
 		return
 	}
+	keep := keeps(resource, live)
 	have, want, err := o.normalized(live, obj, resource)
 	switch {
 	case err != nil:
@@ -205,18 +206,19 @@ func (o *operation) judgeLive(ctx context.Context, obj *transform.Object, r resu
 	if resource == serviceAccounts {
 		patch = mergeServiceAccount(have, want)
 	}
-	o.judgePatch(ctx, obj, patch, r, p)
+	o.judgePatch(ctx, obj, patch, keep, r, p)
 }
 
 // judgePatch is about an object that is there and differs.
-func (o *operation) judgePatch(ctx context.Context, obj *transform.Object, patch map[string]any, r result, p *report.PreviewItem) {
-	policy, resource := o.restore.Spec.ExistingResourcePolicy, r.place.Resource.GroupResource()
+func (o *operation) judgePatch(ctx context.Context, obj *transform.Object, patch map[string]any, keep bool, r result, p *report.PreviewItem) {
 	switch {
 	case len(patch) == 0:
 		p.Action = report.PreviewUnchanged
-	case resource == serviceAccounts, o.changesExisting() && (policy == velerov1.PolicyTypeUpdate || kept[resource]):
+	case o.recreates() && keep && r.place.Resource == podsV1:
+		p.Action, p.Reason = report.PreviewSkip, "it exists and differs from the backup's, and is left to its controller"
+	case r.place.Resource.GroupResource() == serviceAccounts, o.changesExisting() && (keep || !o.recreates()):
 		p.Action = report.PreviewUpdate
-	case policy == velerov1.PolicyTypeRecreate:
+	case o.recreates():
 		p.Action = report.PreviewRecreate
 	default:
 		p.Action, p.Reason = report.PreviewSkip, "it exists and differs from the backup's"

@@ -23,6 +23,21 @@ var kept = map[schema.GroupResource]bool{
 	{Group: "apiregistration.k8s.io", Resource: "apiservices"}: true,
 }
 
+// keeps reports whether a live object is updated and not recreated: what its
+// controller made it would at once make again.
+func keeps(resource schema.GroupResource, live *transform.Object) bool {
+	_, controlled := live.Controller()
+	return kept[resource] || controlled
+}
+
+// leaveToController is about a pod that differs and that a controller makes: it
+// can be neither updated nor replaced.
+func leaveToController(obj *transform.Object, owner metav1.OwnerReference, r result) result {
+	r.action = actionFailed
+	r.warnings = append(r.warnings, fmt.Errorf("%w; it is left to its %s %q", differs(obj.GroupVersionKind().Kind, obj.Name()), owner.Kind, owner.Name))
+	return r
+}
+
 // orphaned are the kinds whose dependents stay when they are deleted: the new
 // object adopts them.
 var orphaned = map[schema.GroupResource]bool{
@@ -55,18 +70,27 @@ func (o *operation) recreate(ctx context.Context, obj *transform.Object, uid typ
 		return r.failed(fmt.Errorf("delete the existing one to create it again: %w", err))
 	}
 	if err := o.waitGone(ctx, r.place, uid); err != nil {
-		return r.failed(err)
+		r.retry = err
+		return r
 	}
 	made, err := o.writer.Create(ctx, r.place, body)
+	if apierrors.IsAlreadyExists(err) { // somebody else was faster: it is met again
+		r.retry = err
+		return r
+	}
 	if r = o.created(ctx, obj, made, err, r); r.action == actionFailed {
 		r.errors = append(r.errors, errors.New("the existing one was deleted"))
 	}
 	return r
 }
 
+// goneTimeout is how long a worker waits for a deletion; what takes longer is
+// tried again later.
+const goneTimeout = 3 * time.Second
+
 // waitGone waits until an object that was deleted is no more.
 func (o *operation) waitGone(ctx context.Context, place ref.Object, uid types.UID) error {
-	deadline := time.Now().Add(o.ResourceTimeout)
+	deadline := time.Now().Add(goneTimeout)
 	for delay := 20 * time.Millisecond; ; delay = min(delay*2, time.Second) {
 		raw, err := o.writer.Get(ctx, place)
 		if apierrors.IsNotFound(err) {
@@ -80,7 +104,7 @@ func (o *operation) waitGone(ctx context.Context, place ref.Object, uid types.UI
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("it was deleted to be created again, but is still there after %s; hint: look at its finalizers, then restore again", o.ResourceTimeout)
+			return errors.New("it was deleted to be created again, but is still there; hint: look at its finalizers, then restore again")
 		}
 		if err := sleep(ctx, delay); err != nil {
 			return err
