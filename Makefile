@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image demo demo-clean test test-unit test-integration test-e2e bench lint generate clean
+.PHONY: help build image demo demo-clean test test-unit test-integration test-e2e fuzz bench lint generate clean
 
 # All that is built, downloaded, started or recorded is below the state folder.
 STATE := $(abspath $(or $(TESTBED_STATE),.testbed))
@@ -72,7 +72,7 @@ test-integration: $(REPORT) ## tests against a real API server and a real S3 ser
 	@trap '$(MAKE) --no-print-directory sweep' EXIT; \
 	packages=$$(for f in $(integration_files); do echo ./$$(dirname $$f); done | sort -u); \
 	names=$$(sed -nE 's/^func (Test[A-Z0-9_][A-Za-z0-9_]*)\(.*/\1/p' $(integration_files) | grep -v '^TestMain$$' | sort -u | paste -sd '|'); \
-	$(REPORT) test integration go test -json -p 2 -timeout 20m -count 1 -tags integration -run "^($$names)$$" $$packages || true; \
+	$(REPORT) test integration go test -json -p 2 -parallel 6 -timeout 20m -count 1 -tags integration -run "^($$names)$$" $$packages || true; \
 	$(REPORT) close integration
 
 test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it up
@@ -82,6 +82,19 @@ test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it 
 	$(REPORT) test e2e go -C $(E2E) test -json -timeout 40m -count 1 -tags e2e ./tests || true; \
 	$(REPORT) close e2e
 
+# Their seeds run with the unit tests. An input that fails is kept in
+# testdata/fuzz beside its test, and is a seed from then on.
+FUZZTIME ?= 1m
+fuzz: ## run every fuzz target for FUZZTIME, a minute by default
+	@failed=; \
+	for file in $$(git grep -lE --untracked '^func Fuzz[A-Z]' -- '*_test.go'); do \
+		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' $$file); do \
+			echo "== $$(dirname $$file) $$name"; \
+			go -C $$(dirname $$file) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s . || failed="$$failed $$name"; \
+		done; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
 .PHONY: sweep
 # Tests take down their clusters themselves, but for those that were killed.
 sweep:
@@ -89,7 +102,7 @@ sweep:
 		[ ! -d $$c ] || $(STATE)/bin/cluster down --name $${c##*/}; done
 
 # It builds the executor as a release does, and only that.
-bench: $(STATE)/bin/cluster $(STATE)/bin/bench ## measure backups against the floor: OBJECTS, ROUNDS, SECRETS, PROFILE, KEEP; see testdata/bench
+bench: $(STATE)/bin/cluster $(STATE)/bin/bench ## measure backups and restores against floors: BENCH, OBJECTS, ROUNDS, SECRETS, PROFILE, KEEP; see testdata/bench
 	@go build '-ldflags=-s -w' -o bin/ ./cmd/executor
 	@$(STATE)/bin/bench
 

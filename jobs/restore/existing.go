@@ -264,7 +264,7 @@ func (o *operation) patch(ctx context.Context, patch map[string]any, r result) r
 	if err != nil {
 		return r.failed(err)
 	}
-	if _, err := o.writer.MergePatch(ctx, r.place, body); err != nil {
+	if err := o.writer.MergePatch(ctx, r.place, body); err != nil {
 		err = fmt.Errorf("update the existing one: %w", err)
 		if cluster.MayPass(err) {
 			r.retry = err

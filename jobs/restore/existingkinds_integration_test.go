@@ -46,7 +46,7 @@ func TestExistingApplication(t *testing.T) {
 			for _, text := range w.errors("drifted") {
 				// What has finalizers, of others or of the garbage collector, stays while
 				// there is nobody to remove them.
-				if policy != velerov1.PolicyTypeRecreate || !strings.Contains(text, "look at its finalizers") {
+				if policy != velerov1.PolicyTypeRecreate || !strings.Contains(text, "object is being deleted") {
 					t.Errorf("error: %s", text)
 				}
 			}

@@ -122,8 +122,9 @@ func (o *operation) readSelected(ctx context.Context) error {
 	found, paths := newContents(), duplicates{twice: o.twice}
 	versions, named := o.contents.versionsOf(), map[transform.Place]bool{}
 	err := o.pass(ctx, scan{
-		purpose: "count what is selected",
-		member:  o.inspected(),
+		purpose:  "count what is selected",
+		parallel: true,
+		member:   o.inspected(),
 		want: func(item archive.Item) bool {
 			place := placeOf(item)
 			chosen := o.stored(item) && (!byName || o.selection.place(place))

@@ -9,8 +9,8 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
@@ -252,12 +252,12 @@ func (o *operation) create(ctx context.Context, obj *transform.Object, r result)
 }
 
 // created goes on after a create that ended with an object or with err.
-func (o *operation) created(ctx context.Context, obj *transform.Object, made *metav1.PartialObjectMetadata, err error, r result) result {
+func (o *operation) created(ctx context.Context, obj *transform.Object, uid types.UID, err error, r result) result {
 	switch {
 	case err == nil:
 		r.action = actionCreated
 		if r = o.afterCreate(ctx, obj, r.ownership, r); r.retry == nil {
-			o.startHooks(ctx, obj, r.place, made.UID)
+			o.startHooks(ctx, obj, r.place, uid)
 		}
 		return r
 	case cluster.MayPass(err):
@@ -286,7 +286,7 @@ func (o *operation) afterCreate(ctx context.Context, obj *transform.Object, owne
 // only manager.
 func (o *operation) giveBack(ctx context.Context, ownership json.RawMessage, r result) result {
 	patch := []byte(`{"metadata":{"managedFields":` + string(ownership) + `}}`)
-	_, err := o.writer.MergePatch(ctx, r.place, patch)
+	err := o.writer.MergePatch(ctx, r.place, patch)
 	switch {
 	case apierrors.IsNotFound(err):
 		r.warnings = append(r.warnings, errors.New("it was deleted right after it was restored"))

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,7 +27,14 @@ type scan struct {
 	// want chooses entries by what their paths say; nil means every object in
 	// the version that is restored.
 	want func(archive.Item) bool
+	// parallel reads several parts at once, in no certain order: for passes that
+	// do little but read. want and visit are called one at a time all the same.
+	parallel bool
 }
+
+// parallelParts is how many parts are read at once: unpacking one keeps one
+// processor busy.
+const parallelParts = 4
 
 // pass reads the archive once and calls visit for each object, one after the
 // other. An entry that is no object of an archive is reported, once in all
@@ -38,17 +48,40 @@ func (o *operation) pass(ctx context.Context, s scan, visit func(archive.Item) e
 	if s.want == nil {
 		s.want = o.stored
 	}
-	entries, bytes := 0, int64(0)
-	for _, part := range o.source.parts(s.member) {
-		n, err := o.passPart(ctx, part, s.want, visit)
-		if entries += n; err != nil {
-			return err
-		}
-		bytes += part.Length
+	limit := int64(math.MaxInt64)
+	workers, ctx := errgroup.WithContext(ctx)
+	workers.SetLimit(1)
+	if s.parallel && o.source.index != nil {
+		limit = o.source.index.Size/parallelParts + 1
+		workers.SetLimit(parallelParts)
 	}
-	o.Log.Info("pass over the archive done", "pass", o.passes, "purpose", s.purpose, "entries", entries,
-		"compressedBytes", max(bytes, 0), "duration", time.Since(begin).Round(time.Millisecond))
-	return nil
+	one := &sync.Mutex{}
+	var entries, read atomic.Int64
+	for _, part := range o.source.parts(s.member, limit) {
+		workers.Go(func() error {
+			n, err := o.passPart(ctx, part, locked(one, s.want), func(item archive.Item) error {
+				one.Lock()
+				defer one.Unlock()
+				return visit(item)
+			})
+			entries.Add(int64(n))
+			read.Add(part.Length)
+			return err
+		})
+	}
+	err := workers.Wait()
+	o.Log.Info("pass over the archive done", "pass", o.passes, "purpose", s.purpose, "entries", entries.Load(),
+		"compressedBytes", max(read.Load(), 0), "duration", time.Since(begin).Round(time.Millisecond))
+	return err
+}
+
+// locked makes sure that want is called once at a time.
+func locked(one *sync.Mutex, want func(archive.Item) bool) func(archive.Item) bool {
+	return func(item archive.Item) bool {
+		one.Lock()
+		defer one.Unlock()
+		return want(item)
+	}
 }
 
 // stored reports whether an entry is the one of its object that is restored.
@@ -91,6 +124,8 @@ func (o *operation) passPart(ctx context.Context, part archive.Range, want func(
 
 // warnIgnored tells, once, of entries that are part of no format.
 func (o *operation) warnIgnored(n int) {
+	o.entriesMu.Lock()
+	defer o.entriesMu.Unlock()
 	if n > 0 && !o.ignoredSaid {
 		o.ignoredSaid = true
 		o.warn(fmt.Sprintf("%d entries of the archive are neither objects nor anything else this version knows; they were passed over", n))
@@ -102,7 +137,16 @@ func (o *operation) warnIgnored(n int) {
 const maxBadEntries = 1000
 
 func (o *operation) reportEntry(bad *archive.ItemError) {
-	if o.badEntries[bad.Path] || len(o.badEntries) >= maxBadEntries {
+	o.entriesMu.Lock()
+	defer o.entriesMu.Unlock()
+	switch {
+	case o.badEntries[bad.Path]:
+		return
+	case len(o.badEntries) >= maxBadEntries:
+		if !o.tooManySaid {
+			o.tooManySaid = true
+			o.report.Add(report.Error, ref.Object{}, fmt.Errorf("more than %d entries of the archive are bad; the others are not listed", maxBadEntries))
+		}
 		return
 	}
 	o.badEntries[bad.Path] = true

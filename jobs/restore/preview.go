@@ -230,7 +230,7 @@ func (o *operation) judgePatch(ctx context.Context, obj *transform.Object, patch
 	case report.PreviewUpdate:
 		body, err := json.Marshal(patch)
 		if err == nil {
-			_, err = o.preview.writer.MergePatch(ctx, r.place, body)
+			err = o.preview.writer.MergePatch(ctx, r.place, body)
 		}
 		opinion(p, err)
 	case report.PreviewRecreate:

@@ -85,11 +85,13 @@ type operation struct {
 	queue       queue       // safe for concurrent use
 	newKinds    newKinds    // safe for concurrent use
 	progress    progress    // safe for concurrent use
+	entriesMu   sync.Mutex  // of badEntries and ignoredSaid during a pass
 	badEntries  map[string]bool
 	twice       map[transform.Place]bool // objects that the archive holds twice
 	merged      map[transform.Place]bool // objects of the cluster that two of the archive would become
 	passes      int
 	ignoredSaid bool
+	tooManySaid bool // bad entries
 
 	// preview is set when nothing is to be written.
 	preview *preview

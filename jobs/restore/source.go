@@ -151,19 +151,22 @@ func (s *source) readIndex(ctx context.Context) error {
 // their own.
 const maxGap = 32 << 10
 
-// parts are the parts of the archive that hold the members that match: one, the
-// whole, when there is no index.
-func (s *source) parts(match func(archive.Member) bool) []archive.Range {
+// parts are the parts of the archive that hold the members that match, each not
+// much longer than limit bytes: one, the whole, when there is no index.
+func (s *source) parts(match func(archive.Member) bool, limit int64) []archive.Range {
 	if s.index == nil {
 		return []archive.Range{{Offset: 0, Length: -1}}
 	}
 	var parts []archive.Range
-	for _, r := range s.index.Select(match) {
-		if n := len(parts); n > 0 && r.Offset-(parts[n-1].Offset+parts[n-1].Length) <= maxGap {
-			parts[n-1].Length = r.Offset + r.Length - parts[n-1].Offset
+	for _, m := range s.index.Members {
+		if !match(m) {
 			continue
 		}
-		parts = append(parts, r)
+		if n := len(parts); n > 0 && parts[n-1].Length < limit && m.Offset-(parts[n-1].Offset+parts[n-1].Length) <= maxGap {
+			parts[n-1].Length = m.Offset + m.Length - parts[n-1].Offset
+			continue
+		}
+		parts = append(parts, archive.Range{Offset: m.Offset, Length: m.Length})
 	}
 	return parts
 }

@@ -41,7 +41,7 @@ func (o *operation) restoreStatus(ctx context.Context, obj *transform.Object, r 
 	if !wanted || len(status) == 0 || string(status) == "null" {
 		return r
 	}
-	_, err := o.writer.MergePatch(ctx, r.place, []byte(`{"status":`+string(status)+`}`), "status")
+	err := o.writer.MergePatch(ctx, r.place, []byte(`{"status":`+string(status)+`}`), "status")
 	if apierrors.IsNotFound(err) {
 		err = fmt.Errorf("%s have no status that can be written", r.place.Resource.GroupResource())
 	}

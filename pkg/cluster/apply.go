@@ -69,14 +69,23 @@ func NewWriter(cfg *rest.Config) (*Writer, error) {
 	return &Writer{client: client}, nil
 }
 
-// Create makes the object, body being its JSON, and returns its metadata. When
-// the answer to a first attempt was lost, the error can be "already exists"
-// about the object that this call made.
-func (w *Writer) Create(ctx context.Context, obj ref.Object, body []byte) (*metav1.PartialObjectMetadata, error) {
+// Create makes the object, body being its JSON, and returns its UID. When the
+// answer to a first attempt was lost, the error can be "already exists" about the
+// object that this call made.
+func (w *Writer) Create(ctx context.Context, obj ref.Object, body []byte) (types.UID, error) {
 	raw, err := w.send(ctx, func() *rest.Request {
 		return w.writes(w.client.Post()).AbsPath(collection(obj)).SetHeader("Accept", metadataOnly).Body(body)
 	})
-	return decodeMetadata(raw, err)
+	if err != nil {
+		return "", err
+	}
+	var made struct {
+		Metadata struct{ UID types.UID }
+	}
+	if err := json.Unmarshal(raw, &made); err != nil {
+		return "", fmt.Errorf("decode answer of the API server: %w", err)
+	}
+	return made.Metadata.UID, nil
 }
 
 // Get returns the object's JSON.
@@ -85,13 +94,13 @@ func (w *Writer) Get(ctx context.Context, obj ref.Object) ([]byte, error) {
 }
 
 // MergePatch applies a JSON merge patch to the object, or to its subresource when
-// one is named, and returns its metadata.
-func (w *Writer) MergePatch(ctx context.Context, obj ref.Object, patch []byte, subresource ...string) (*metav1.PartialObjectMetadata, error) {
-	raw, err := w.send(ctx, func() *rest.Request {
+// one is named.
+func (w *Writer) MergePatch(ctx context.Context, obj ref.Object, patch []byte, subresource ...string) error {
+	_, err := w.send(ctx, func() *rest.Request {
 		return w.writes(w.client.Patch(types.MergePatchType)).AbsPath(collection(obj), obj.Name).Suffix(subresource...).
 			SetHeader("Accept", metadataOnly).Body(patch)
 	})
-	return decodeMetadata(raw, err)
+	return err
 }
 
 // Delete deletes the object if it still has the UID; an empty UID means
@@ -200,15 +209,4 @@ func containsAny(text string, parts []string) bool {
 		}
 	}
 	return false
-}
-
-func decodeMetadata(raw []byte, err error) (*metav1.PartialObjectMetadata, error) {
-	if err != nil {
-		return nil, err
-	}
-	var meta metav1.PartialObjectMetadata
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return nil, fmt.Errorf("decode answer of the API server: %w", err)
-	}
-	return &meta, nil
 }

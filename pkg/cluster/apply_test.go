@@ -75,9 +75,9 @@ func TestWriterSendsJSON(t *testing.T) {
 	t.Parallel()
 	writer, requests := serve(t, created())
 	ctx := t.Context()
-	meta, err := writer.Create(ctx, deployment, []byte(`{"a":1}`))
-	if err != nil || meta.UID != "u1" {
-		t.Fatalf("Create = %v, %v", meta, err)
+	uid, err := writer.Create(ctx, deployment, []byte(`{"a":1}`))
+	if err != nil || uid != "u1" {
+		t.Fatalf("Create = %q, %v", uid, err)
 	}
 	if _, err := writer.Create(ctx, ref.Object{Resource: schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Name: "n"}, []byte(`{}`)); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestWriterSendsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	colon := ref.Object{Resource: schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}, Name: "system:x"}
-	if _, err := writer.MergePatch(ctx, colon, []byte(`{"b":2}`)); err != nil {
+	if err := writer.MergePatch(ctx, colon, []byte(`{"b":2}`)); err != nil {
 		t.Fatal(err)
 	}
 	if err := writer.Delete(ctx, deployment, "u1", ""); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ func newBuildCommand() *cobra.Command {
 }
 
 func newUpCommand() *cobra.Command {
-	var name, mode string
+	var name, mode, services string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make a cluster run, and print the path of its kubeconfig",
@@ -49,6 +50,14 @@ func newUpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if services != "" {
+				if parsed != cluster.ModeAPI {
+					return errors.New("--services is for --mode api")
+				}
+				if m.Services, err = netip.ParsePrefix(services); err != nil {
+					return fmt.Errorf("--services: %w", err)
+				}
+			}
 			kubeconfig, err := m.Up(cmd.Context(), name, parsed)
 			if err != nil {
 				return err
@@ -59,6 +68,7 @@ func newUpCommand() *cobra.Command {
 	}
 	nameFlag(cmd, &name)
 	modeFlag(cmd, &mode)
+	cmd.Flags().StringVar(&services, "services", "", "range of service addresses of a cluster that is started, mode api only; default 10.97.0.0/16")
 	return cmd
 }
 

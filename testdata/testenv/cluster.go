@@ -22,6 +22,9 @@ import (
 // binary's process id.
 const namePrefix = "test-"
 
+// otherSuffix marks the second cluster of a test binary.
+const otherSuffix = "-b"
+
 // clusterTool starts clusters. Once it is there, its own build command brings
 // it up to date.
 func clusterTool(ctx context.Context) (string, error) {
@@ -49,32 +52,46 @@ func Kubeconfig(tb testing.TB) string {
 	defer running.mu.Unlock()
 	if running.kubeconfig == "" {
 		// Not the test's context: the cluster outlives the test.
-		if err := running.startCluster(context.Background()); err != nil {
+		var err error
+		if running.kubeconfig, err = running.startCluster(context.Background(), clusterName()); err != nil {
 			tb.Fatalf("%v", err)
 		}
 	}
 	return running.kubeconfig
 }
 
-func (s *servers) startCluster(ctx context.Context) error {
+// OtherKubeconfig is Kubeconfig for a second API server of this test binary, in
+// which nothing of the first one is. Its services have addresses that the first
+// one's can't have.
+func OtherKubeconfig(tb testing.TB) string {
+	tb.Helper()
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	if running.other == "" {
+		var err error
+		if running.other, err = running.startCluster(context.Background(), clusterName()+otherSuffix, "--services", "10.250.0.0/16"); err != nil {
+			tb.Fatalf("%v", err)
+		}
+	}
+	return running.other
+}
+
+// startCluster returns the path of the cluster's kubeconfig.
+func (s *servers) startCluster(ctx context.Context, name string, args ...string) (string, error) {
 	binary, err := clusterTool(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := sweep(); err != nil {
-		return err
+		return "", err
 	}
 	if err := clusterBuild(ctx, binary); err != nil {
-		return err
+		return "", err
 	}
 	// Remembered before it runs: a start that fails half-way is cleaned up too.
-	s.cluster = clusterName()
-	out, err := runCluster(ctx, binary, "up", "--mode", "api", "--name", s.cluster)
-	if err != nil {
-		return err
-	}
-	s.kubeconfig = strings.TrimSpace(string(out))
-	return nil
+	s.clusters = append(s.clusters, name)
+	out, err := runCluster(ctx, binary, append([]string{"up", "--mode", "api", "--name", name}, args...)...)
+	return strings.TrimSpace(string(out)), err
 }
 
 // clusterBuild makes the binaries that the cluster consists of, once.
@@ -147,6 +164,7 @@ func abandoned(cluster string) bool {
 	if !strings.HasPrefix(cluster, namePrefix) {
 		return false
 	}
+	cluster = strings.TrimSuffix(cluster, otherSuffix)
 	pid, err := strconv.Atoi(cluster[strings.LastIndex(cluster, "-")+1:])
 	if err != nil || pid <= 1 {
 		return false

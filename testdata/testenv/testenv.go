@@ -26,7 +26,8 @@ type servers struct {
 	s3         *S3Server
 	buckets    int
 	kubeconfig string
-	cluster    string // its name
+	other      string   // kubeconfig of the second cluster
+	clusters   []string // their names
 }
 
 // running is the state that Main cleans up. It is a variable of the package
@@ -52,8 +53,8 @@ func (s *servers) stop() error {
 	if s.s3 != nil {
 		errs = append(errs, s.s3.Stop(), os.RemoveAll(filepath.Dir(s.s3.root)))
 	}
-	if s.cluster != "" {
-		errs = append(errs, clusterDown(s.cluster))
+	for _, cluster := range s.clusters {
+		errs = append(errs, clusterDown(cluster))
 	}
 	return errors.Join(errs...)
 }

@@ -71,7 +71,7 @@ func (s *session) killInUpload(g *gate, name, location string) (open func()) {
 	reached, open := g.hold(name + ".tar.gz")
 	s.must("kubectl", "velero", "backup", "create", name, "--include-namespaces", "kube-system", "--storage-location", location)
 	s.waitFor(reached)
-	s.kill(name)
+	s.kill("backup", name)
 	return open
 }
 
@@ -80,7 +80,7 @@ func (s *session) killRetry(g *gate, name string) {
 	s.t.Helper()
 	reached, open := g.hold(name + ".tar.gz")
 	s.waitFor(reached)
-	s.kill(name)
+	s.kill("backup", name)
 	open()
 }
 
@@ -112,19 +112,19 @@ spec:
 	return name
 }
 
-// kill sends SIGKILL to the executor that works on the backup.
-func (s *session) kill(backup string) {
+// kill sends SIGKILL to the executor that works on a backup or a restore.
+func (s *session) kill(operation, name string) {
 	s.t.Helper()
-	pid := s.process(backup)
+	pid := s.process(operation, name)
 	s.check(syscall.Kill(pid, syscall.SIGKILL))
 	s.t.Logf("killed process %d", pid)
 }
 
-// process finds the executor that works on the backup among the processes of
-// this machine, which is the local cluster's node.
-func (s *session) process(backup string) int {
+// process finds the executor that works on a backup or a restore among the
+// processes of this machine, which is the local cluster's node.
+func (s *session) process(operation, name string) int {
 	s.t.Helper()
-	command := strings.Join([]string{"/executor", "backup", "--name", backup}, "\x00")
+	command := strings.Join([]string{"/executor", operation, "--name", name}, "\x00")
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	s.check(err)
 	for _, file := range files {
@@ -136,7 +136,7 @@ func (s *session) process(backup string) int {
 		s.check(err)
 		return pid
 	}
-	s.t.Fatalf("no process of backup %q", backup)
+	s.t.Fatalf("no process of %s %q", operation, name)
 	return 0
 }
 

@@ -19,6 +19,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	suffix  string
+	reads   bool
 	reached chan struct{} // closed when a request is held up
 	opened  chan struct{} // closed to let it go
 }
@@ -52,8 +53,18 @@ func (s *session) newGate() *gate {
 // hold makes the gate hold up requests to write a key with this suffix, from
 // now until open is called. reached is closed when there is one.
 func (g *gate) hold(suffix string) (reached <-chan struct{}, open func()) {
+	return g.holdUp(suffix, false)
+}
+
+// holdReads does the same with requests to read it.
+func (g *gate) holdReads(suffix string) (reached <-chan struct{}, open func()) {
+	return g.holdUp(suffix, true)
+}
+
+func (g *gate) holdUp(suffix string, reads bool) (reached <-chan struct{}, open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.reads = reads
 	g.suffix, g.reached, g.opened = suffix, make(chan struct{}), make(chan struct{})
 	opened := g.opened
 	return g.reached, func() {
@@ -66,7 +77,8 @@ func (g *gate) hold(suffix string) (reached <-chan struct{}, open func()) {
 
 func (g *gate) pass(r *http.Request) bool {
 	g.mu.Lock()
-	held := g.suffix != "" && r.Method != http.MethodGet && r.Method != http.MethodHead && strings.HasSuffix(r.URL.Path, g.suffix)
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	held := g.suffix != "" && reads == g.reads && strings.HasSuffix(r.URL.Path, g.suffix)
 	opened := g.opened
 	if held && !closed(g.reached) {
 		close(g.reached)

@@ -92,12 +92,13 @@ subjects: [{kind: ServiceAccount, name: hooks, namespace: NS}]
 }
 
 // pod is one whose containers run the hooks' program. The keys of its hooks are
-// annotations without the domain, such as pre.command.
+// annotations without the domain, such as pre.command; those of restore are for
+// its restore, such as post.command.
 type pod struct {
-	name   string
-	labels map[string]string
-	hooks  map[string]string
-	change func(*corev1.PodSpec)
+	name           string
+	labels         map[string]string
+	hooks, restore map[string]string
+	change         func(*corev1.PodSpec)
 }
 
 // create makes the pods, and waits for those that nothing was changed of.
@@ -109,6 +110,9 @@ func (h *hookTest) create(pods ...pod) {
 		for key, value := range p.hooks {
 			dot := strings.LastIndexByte(key, '.')
 			object.Annotations[key[:dot+1]+"hook.backup.velero.io/"+key[dot+1:]] = value
+		}
+		for key, value := range p.restore {
+			object.Annotations[strings.Replace(key, ".", ".hook.restore.velero.io/", 1)] = value
 		}
 		object.Spec = corev1.PodSpec{
 			ServiceAccountName: "hooks", RestartPolicy: corev1.RestartPolicyNever,

@@ -119,7 +119,7 @@ func (s *session) checkPod(backup string) {
 // checkProcess looks at the executor as the node's kernel has it.
 func (s *session) checkProcess(backup string) {
 	s.t.Helper()
-	folder := filepath.Join("/proc", strconv.Itoa(s.process(backup)))
+	folder := filepath.Join("/proc", strconv.Itoa(s.process("backup", backup)))
 	status, err := os.ReadFile(filepath.Join(folder, "status"))
 	s.check(err)
 	for _, want := range []string{

@@ -87,7 +87,7 @@ func (p plan) apiServer() component {
 		flag("service-account-issuer", "https://kubernetes.default.svc."+clusterDomain),
 		flag("service-account-key-file", f.pki("sa.pub")),
 		flag("service-account-signing-key-file", f.pki("sa.key")),
-		flag("service-cluster-ip-range", machine.ServiceRange()),
+		flag("service-cluster-ip-range", r.Services),
 		flag("authorization-mode", "Node,RBAC"),
 		flag("enable-admission-plugins", "NodeRestriction"),
 		flag("allow-privileged", true),

@@ -37,7 +37,8 @@ type record struct {
 	Ports      ports             `json:"ports"`
 	Address    netip.Addr        `json:"address"`           // of the API server
 	Network    *machine.Network  `json:"network,omitempty"` // mode full
-	Components []componentRecord `json:"components"`        // in the order they were started
+	Services   netip.Prefix      `json:"services"`
+	Components []componentRecord `json:"components"` // in the order they were started
 }
 
 type componentRecord struct {

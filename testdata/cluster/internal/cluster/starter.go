@@ -29,8 +29,11 @@ func newStarter(m Manager, p plan, mode Mode, previous *record) (*starter, error
 			return nil, fmt.Errorf("make cluster's folder: %w", err)
 		}
 	}
-	p.record = &record{Mode: mode, Ports: ports{API: 6443, Etcd: 2379, EtcdPeer: 2380}}
+	p.record = &record{Mode: mode, Ports: ports{API: 6443, Etcd: 2379, EtcdPeer: 2380}, Services: machine.ServiceRange()}
 	if mode == ModeAPI {
+		if m.Services.IsValid() {
+			p.record.Services = m.Services
+		}
 		p.record.Address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		var err error
 		if p.record.Ports, err = freePorts(previous); err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/kubectl-velero/kubectl-velero/testdata/cluster/internal/machine"
 	"github.com/kubectl-velero/kubectl-velero/testdata/cluster/internal/state"
 )
 
@@ -68,7 +67,7 @@ func (m Manager) Status(ctx context.Context, name string) (Status, error) {
 	s := Status{
 		Name: name, Mode: r.Mode, State: StateRunning,
 		Kubeconfig: p.folder.kubeconfig(), Server: r.server(), Logs: p.folder.join("logs"),
-		HostAddress: r.Address.String(), ServiceCIDR: machine.ServiceRange().String(),
+		HostAddress: r.Address.String(), ServiceCIDR: r.Services.String(),
 	}
 	if err := m.health(ctx, p.folder, r); err != nil {
 		s.State, s.Reason = StateCrashed, err.Error()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ type Manager struct {
 	State    state.Folder
 	Progress io.Writer
 	Self     string // path of this program, which is run again to hold namespaces
+	// Services is the range of service addresses of a cluster of mode api that is
+	// started; the zero value means that of every full cluster.
+	Services netip.Prefix
 }
 
 // Up makes the cluster run and returns the path of its kubeconfig. A healthy
