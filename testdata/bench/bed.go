@@ -159,26 +159,31 @@ func (b *bed) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := b.token(ctx)
+	b.kubeconfig, err = b.accountKubeconfig(ctx, launch.ServiceAccount)
+	return err
+}
+
+// accountKubeconfig returns the path of a kubeconfig for an account that Jobs
+// run as.
+func (b *bed) accountKubeconfig(ctx context.Context, account string) (string, error) {
+	token, err := b.token(ctx, account)
 	if err != nil {
-		return err
+		return "", err
 	}
 	server := &clientcmdapi.Cluster{
 		Server: b.admin.Host, CertificateAuthority: b.admin.CAFile, CertificateAuthorityData: b.admin.CAData,
 	}
-	b.kubeconfig, err = b.writeKubeconfig("executor.kubeconfig", server, token)
-	return err
+	return b.writeKubeconfig(account+".kubeconfig", server, token)
 }
 
-// token is one of the account that Jobs run as.
-func (b *bed) token(ctx context.Context) (string, error) {
+func (b *bed) token(ctx context.Context, account string) (string, error) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: ptr.To(int64(tokenExpiry / time.Second)),
 	}}
 	token, err := b.kube.CoreV1().ServiceAccounts(velerov1.DefaultNamespace).
-		CreateToken(ctx, launch.ServiceAccount, request, metav1.CreateOptions{})
+		CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("ask for a token: %w", err)
+		return "", fmt.Errorf("ask for a token of %q: %w", account, err)
 	}
 	return token.Status.Token, nil
 }

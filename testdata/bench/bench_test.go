@@ -63,11 +63,7 @@ func TestSpread(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var all []taken
-			for _, v := range test.values {
-				all = append(all, taken{Seconds: v})
-			}
-			if got := spreadOf(all, seconds); got != test.want {
+			if got := spreadOf(test.values); got != test.want {
 				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})

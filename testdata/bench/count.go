@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// requests are those of one backup. The fields are for reading once the proxy
+// requests are those of one operation. The fields are for reading once the proxy
 // has been closed.
 type requests struct {
 	mu sync.Mutex
@@ -53,6 +54,42 @@ func (r *requests) pages() int {
 		pages += n
 	}
 	return pages
+}
+
+// byKind sums up by method and kind, the most frequent first.
+func (r *requests) byKind() []string {
+	counts := map[string]int{}
+	for path, n := range r.lists {
+		counts["LIST "+kindOf(path)] += n
+	}
+	for request, n := range r.others {
+		method, path, _ := strings.Cut(request, " ")
+		counts[method+" "+kindOf(path)] += n
+	}
+	kinds := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	for i, kind := range kinds {
+		kinds[i] = fmt.Sprintf("%d %s", counts[kind], kind)
+	}
+	return kinds
+}
+
+// kindOf is the kind in a path of the API, or the path itself.
+func kindOf(path string) string {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	switch { // without what stands before the kind
+	case parts[0] == "api" && len(parts) > 2:
+		parts = parts[2:]
+	case parts[0] == "apis" && len(parts) > 3:
+		parts = parts[3:]
+	default:
+		return path
+	}
+	if parts[0] == "namespaces" && len(parts) > 2 {
+		return parts[2]
+	}
+	return parts[0]
 }
 
 // counter is a proxy before the API server that counts requests. What passes it

@@ -39,6 +39,8 @@ type floorTask struct {
 	Paths []string `json:"paths"`
 	// Compressed says that responses may come gzipped.
 	Compressed bool `json:"compressed"`
+	// Plain says that pages are only read.
+	Plain bool `json:"plain"`
 }
 
 // floorResult is what it writes to its stdout.
@@ -68,6 +70,7 @@ func runFloor(ctx context.Context, args []string) error {
 type floor struct {
 	client *http.Client
 	host   string
+	plain  bool
 	// writers are gzip writers for use again.
 	writers sync.Pool
 	pages   atomic.Int64
@@ -81,7 +84,7 @@ func newFloor(task floorTask) (*floor, error) {
 	}
 	cfg.DisableCompression = !task.Compressed
 	client, err := rest.HTTPClientFor(cfg)
-	return &floor{client: client, host: cfg.Host}, err
+	return &floor{client: client, host: cfg.Host, plain: task.Plain}, err
 }
 
 func (f *floor) listAll(ctx context.Context, paths []string) error {
@@ -108,7 +111,7 @@ func (f *floor) list(ctx context.Context, path string) error {
 	}
 }
 
-// page gzips one page twice, and returns the token of the next.
+// page reads one page and returns the token of the next.
 func (f *floor) page(ctx context.Context, path string) (next string, _ error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.host+path, nil)
 	if err != nil {
@@ -123,24 +126,33 @@ func (f *floor) page(ctx context.Context, path string) (next string, _ error) {
 	if response.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("status %s", response.Status)
 	}
-	first, err := f.writer()
-	if err != nil {
-		return "", err
-	}
-	defer f.writers.Put(first)
-	second, err := f.writer()
-	if err != nil {
-		return "", err
-	}
-	defer f.writers.Put(second)
 	var ends edges
-	n, err := io.Copy(io.MultiWriter(first, second, &ends), response.Body)
-	if err := errors.Join(err, first.Close(), second.Close()); err != nil {
+	n, err := f.consume(response.Body, &ends)
+	if err != nil {
 		return "", err
 	}
 	f.pages.Add(1)
 	f.bytes.Add(n)
 	return ends.token()
+}
+
+// consume reads a page and gzips it twice, unless it is only to be read.
+func (f *floor) consume(page io.Reader, ends *edges) (int64, error) {
+	if f.plain {
+		return io.Copy(ends, page)
+	}
+	first, err := f.writer()
+	if err != nil {
+		return 0, err
+	}
+	defer f.writers.Put(first)
+	second, err := f.writer()
+	if err != nil {
+		return 0, err
+	}
+	defer f.writers.Put(second)
+	n, err := io.Copy(io.MultiWriter(first, second, ends), page)
+	return n, errors.Join(err, first.Close(), second.Close())
 }
 
 // writer returns one that throws away. They are used again, as those of the

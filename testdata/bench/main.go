@@ -1,24 +1,30 @@
-// Command bench measures backups against a floor, on a real API server with
-// etcd and a real S3 server, all on loopback: `make bench`.
+// Command bench measures backups and restores against floors, on a real API
+// server with etcd and a real S3 server, all on loopback: `make bench`.
 //
-// The floor is what nobody can do without: the lists that the backup takes, as
-// raw pages of 500, up to eight kinds at once, with every page gzipped twice at
-// the archive's level, since the format holds each object twice, and thrown away.
-// Floor and executor are processes of their own, timed from start to exit, and
-// take turns; what is told is the median.
+// A floor is what nobody can do without. For backups: the lists that the backup
+// takes, as raw pages of 500, up to eight kinds at once, with every page gzipped
+// twice at the archive's level, since the format holds each object twice, and
+// thrown away. For restores: the same objects created by a plain client with
+// their bodies in memory, with as many workers as are best; for restores that
+// find everything there: the lists of the same kinds, thrown away. Floors and
+// executor are processes of their own and take turns; the executor is timed from
+// start to exit; what is told is the median.
 //
-// Nothing is told of a backup that is wrong: each must end as Completed, and its
-// archive is read back and compared with the cluster. How fast it was is printed
-// and written to bench.json in the repository, but never a reason to fail.
+// Nothing is told of an operation that is wrong. Each must end as Completed; a
+// backup's archive is read back and compared with the cluster, and after each
+// restore, and each floor of one, the cluster is compared with the archive,
+// object by object. How fast it was is printed and written to bench.json in the
+// repository, but never a reason to fail.
 //
 // Environment:
 //
+//	BENCH=restore   measure only that, or only backup; bench.json keeps the other
 //	OBJECTS=10500   objects of the mix; above the default, that is measured too,
 //	                since memory must not grow
-//	ROUNDS=5        turns; default 5, above 20,000 objects 3
-//	SECRETS=1000    measure a cluster with so many Secrets of 1 MiB as well
-//	PROFILE=dir     write CPU and heap profiles of one more backup there
-//	KEEP=1          leave the loaded clusters up; the next run uses them
+//	ROUNDS=5        turns; default 5, of restores 3; above 20,000 objects 3 and 1
+//	SECRETS=1000    measure backups of so many Secrets of 1 MiB as well
+//	PROFILE=dir     write CPU and heap profiles of one more operation there
+//	KEEP=1          leave the clusters up; the next run uses them
 //	EXECUTOR=path   the executor; default bin/executor
 package main
 
@@ -50,6 +56,8 @@ func command(ctx context.Context, args []string) error {
 		return runProcess(args[1:])
 	case floorCommand:
 		return runFloor(ctx, args[1:])
+	case createCommand:
+		return runCreate(ctx, args[1:])
 	case profileCommand:
 		return runProfile(ctx, args[1:])
 	}
@@ -62,21 +70,29 @@ func benchmark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var all results
+	var all summary
 	for _, set := range o.sets() {
 		measured, err := measureSet(ctx, o, set)
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", set.title(), err)
 		}
-		all = append(all, measured)
+		all.backups = append(all.backups, measured)
+		measured.print(os.Stdout)
+	}
+	for _, set := range o.restoreSets() {
+		measured, err := measureRestores(ctx, o, set)
+		if err != nil {
+			return fmt.Errorf("measure restore of %s: %w", set.title(), err)
+		}
+		all.restores = append(all.restores, measured)
 		measured.print(os.Stdout)
 	}
 	all.printTargets(os.Stdout)
 	return all.write(o.path("bench.json"))
 }
 
-// measureSet brings up the cluster of a data set, measures, and takes it down
-// unless it is to be kept.
+// measureSet brings up the cluster of a data set, measures backups of it, and
+// takes it down unless it is to be kept.
 func measureSet(ctx context.Context, o options, set dataSet) (_ *result, err error) {
 	b, err := startBed(ctx, o, set)
 	if err != nil {

@@ -151,4 +151,4 @@ func (b *bed) remove(ctx context.Context, name string) error {
 
 func backupFolder(name string) string { return "backups/" + name + "/" }
 
-func last(all []taken) taken { return all[len(all)-1] }
+func last[T any](all []T) T { return all[len(all)-1] }

@@ -16,6 +16,8 @@ const (
 	// manyObjects is where a round takes long enough to need fewer of them.
 	manyObjects = 20_000
 	fewRounds   = 3
+	// restoreRounds are fewer: each restore and each floor creates everything.
+	restoreRounds = 3
 	// secretRounds bounds those with large Secrets, of which each moves gigabytes.
 	secretRounds = 2
 )
@@ -29,10 +31,19 @@ type options struct {
 	secrets     int
 	profile     string // folder; empty is none
 	keep        bool
+	only        string // backup or restore; empty is both
 }
 
+const (
+	onlyBackup  = "backup"
+	onlyRestore = "restore"
+)
+
 func optionsFromEnv() (options, error) {
-	o := options{keep: os.Getenv("KEEP") == "1", profile: os.Getenv("PROFILE")}
+	o := options{keep: os.Getenv("KEEP") == "1", profile: os.Getenv("PROFILE"), only: os.Getenv("BENCH")}
+	if o.only != "" && o.only != onlyBackup && o.only != onlyRestore {
+		return o, fmt.Errorf("BENCH=%q: it must be %s or %s", o.only, onlyBackup, onlyRestore)
+	}
 	var err error
 	if o.root, err = testenv.RepositoryRoot(); err != nil {
 		return o, err
@@ -66,9 +77,12 @@ func (o options) path(elements ...string) string {
 	return filepath.Join(append([]string{o.root}, elements...)...)
 }
 
-// sets are the data sets to measure, the one that bench.json is about first
-// among those of the mix last.
+// sets are the data sets to back up, the one that bench.json is about last among
+// those of the mix.
 func (o options) sets() []dataSet {
+	if o.only == onlyRestore {
+		return nil
+	}
 	var sets []dataSet
 	if o.objects > defaultObjects {
 		sets = append(sets, dataSet{objects: defaultObjects, rounds: cmp.Or(o.rounds, defaultRounds)})
@@ -84,11 +98,36 @@ func (o options) sets() []dataSet {
 	return sets
 }
 
+// restoreSets are the data sets to restore, likewise.
+func (o options) restoreSets() []dataSet {
+	if o.only == onlyBackup {
+		return nil
+	}
+	set := func(objects int) dataSet {
+		s := dataSet{objects: objects, rounds: cmp.Or(o.rounds, restoreRounds), workers: []int{16, 32, 64}, variants: true, restore: true}
+		if objects > manyObjects { // each takes minutes, and the smaller set has told the rest
+			s.rounds, s.workers, s.variants = cmp.Or(o.rounds, 1), []int{32}, false
+		}
+		return s
+	}
+	var sets []dataSet
+	if o.objects > defaultObjects {
+		sets = append(sets, set(defaultObjects))
+	}
+	main := set(o.objects)
+	main.main = true
+	return append(sets, main)
+}
+
 // dataSet is what a cluster holds, either objects of the mix or large Secrets.
 type dataSet struct {
 	objects, secrets int
 	rounds           int
 	main             bool // what bench.json is about
+
+	restore  bool  // it is to be restored
+	workers  []int // of the floor of restores
+	variants bool  // restores of the same in other circumstances too
 }
 
 func (s dataSet) size() int { return max(s.objects, s.secrets) }
@@ -97,6 +136,9 @@ func (s dataSet) size() int { return max(s.objects, s.secrets) }
 func (s dataSet) name() string {
 	if s.secrets > 0 {
 		return fmt.Sprintf("bench-secrets-%d", s.secrets)
+	}
+	if s.restore {
+		return fmt.Sprintf("bench-restore-%d", s.objects)
 	}
 	return fmt.Sprintf("bench-%d", s.objects)
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +20,10 @@ const (
 	mib             = 1 << 20
 )
 
-// result is what was measured of one data set.
+// results are those of backups of one run of the bench.
+type results []*result
+
+// result is what was measured of backups of one data set.
 type result struct {
 	set         dataSet
 	requests    *requests
@@ -39,18 +40,22 @@ func peakRSS(t taken) float64    { return float64(t.PeakRSSBytes) }
 // spread is the median of a figure, and its extremes.
 type spread struct{ median, least, most float64 }
 
-func spreadOf(all []taken, figure func(taken) float64) spread {
-	var values []float64
-	for _, t := range all {
-		values = append(values, figure(t))
-	}
+func spreadOf(values []float64) spread {
 	slices.Sort(values)
 	n := len(values)
 	return spread{median: (values[(n-1)/2] + values[n/2]) / 2, least: values[0], most: values[n-1]}
 }
 
+func spreadTaken(all []taken, figure func(taken) float64) spread {
+	var values []float64
+	for _, t := range all {
+		values = append(values, figure(t))
+	}
+	return spreadOf(values)
+}
+
 func (r *result) ratio() float64 {
-	return spreadOf(r.ours, seconds).median / spreadOf(r.floor, seconds).median
+	return spreadTaken(r.ours, seconds).median / spreadTaken(r.floor, seconds).median
 }
 
 // ratios are the least and the most of a round.
@@ -63,22 +68,22 @@ func (r *result) ratios() (least, most float64) {
 }
 
 // peak is the most memory that any of the backups held.
-func (r *result) peak() float64 { return spreadOf(r.ours, peakRSS).most }
+func (r *result) peak() float64 { return spreadTaken(r.ours, peakRSS).most }
 
 func (r *result) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s: %s items of %d kinds, %.1f MB of JSON, archive %.1f MB; median of %d rounds (least to most)\n",
 		r.set.title(), thousands(r.contents.items), len(r.requests.lists), mb(r.contents.plainBytes), mb(r.contents.archiveBytes), len(r.ours))
 	line := func(what string, all []taken, more string) {
-		s, cpu := spreadOf(all, seconds), spreadOf(all, cpuSeconds)
+		s, cpu := spreadTaken(all, seconds), spreadTaken(all, cpuSeconds)
 		fmt.Fprintf(w, "  %-18s %8.3f s (%.3f to %.3f)   CPU %.3f s   %s\n", what, s.median, s.least, s.most, cpu.median, more)
 	}
 	line("floor", r.floor, fmt.Sprintf("%d pages, %.1f MB", r.floorResult.Pages, mb(r.floorResult.Bytes)))
-	took := spreadOf(r.ours, seconds).median
+	took := spreadTaken(r.ours, seconds).median
 	line("ours", r.ours, fmt.Sprintf("%s objects/s, %.1f MB/s", thousands(int(float64(r.contents.items)/took)), mb(r.contents.plainBytes)/took))
 	line("shortest backup", r.shortest, "what every backup takes")
 	least, most := r.ratios()
 	fmt.Fprintf(w, "  %-18s %8.2f   (%.2f to %.2f in a round)\n", "ratio", r.ratio(), least, most)
-	rss := spreadOf(r.ours, peakRSS)
+	rss := spreadTaken(r.ours, peakRSS)
 	fmt.Fprintf(w, "  %-18s %8.1f MiB (%.1f to %.1f)\n", "peak RSS", rss.median/mib, rss.least/mib, rss.most/mib)
 	fmt.Fprintf(w, "  %-18s %8d: %d pages and %d others\n", "API requests", r.requests.total, r.requests.pages(), r.requests.total-r.requests.pages())
 }
@@ -94,9 +99,6 @@ func thousands(n int) string {
 	return s
 }
 
-// results are those of one run of the bench.
-type results []*result
-
 // find returns the first that the condition holds for, or nil.
 func (all results) find(condition func(dataSet) bool) *result {
 	if i := slices.IndexFunc(all, func(r *result) bool { return condition(r.set) }); i >= 0 {
@@ -105,28 +107,19 @@ func (all results) find(condition func(dataSet) bool) *result {
 	return nil
 }
 
-// printTargets says what of what is wanted was reached.
-func (all results) printTargets(w io.Writer) {
-	fmt.Fprintln(w)
-	target := func(what string, value, limit float64, format string) {
-		verdict := "met"
-		if value > limit {
-			verdict = "NOT MET"
-		}
-		fmt.Fprintf(w, "  %-52s "+format+", at most "+format+": %s\n", what, value, limit, verdict)
-	}
+func (all results) printTargets(target func(what string, value, limit float64, format string, most bool)) {
 	for _, r := range all {
 		if r.set.objects >= defaultObjects { // what every backup takes outweighs fewer
-			target("ratio, "+r.set.title(), r.ratio(), targetRatio, "%.2f")
+			target("ratio, "+r.set.title(), r.ratio(), targetRatio, "%.2f", true)
 		}
-		target("peak RSS in MiB, "+r.set.title(), r.peak()/mib, targetRSS/mib, "%.1f")
+		target("peak RSS in MiB, "+r.set.title(), r.peak()/mib, targetRSS/mib, "%.1f", true)
 	}
 	for _, r := range all {
-		target("API requests beyond pages and progress, "+r.set.title(), float64(r.beyondPages()), targetRequests, "%.0f")
+		target("API requests beyond pages and progress, "+r.set.title(), float64(r.beyondPages()), targetRequests, "%.0f", true)
 	}
 	small, large := all.find(func(s dataSet) bool { return s.objects == defaultObjects }), all.find(func(s dataSet) bool { return s.objects > defaultObjects })
 	if small != nil && large != nil {
-		target(fmt.Sprintf("peak RSS, %s against %s", large.set.title(), small.set.title()), large.peak()/small.peak(), targetRSSGrowth, "%.2f")
+		target(fmt.Sprintf("peak RSS, %s against %s", large.set.title(), small.set.title()), large.peak()/small.peak(), targetRSSGrowth, "%.2f", true)
 	}
 }
 
@@ -173,38 +166,34 @@ func (r *result) figures() figures {
 	slices.SortStableFunc(others, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 	return figures{
 		Objects: r.set.size(), Rounds: len(r.ours), Items: r.contents.items,
-		FloorSeconds: spreadOf(r.floor, seconds).median, OursSeconds: spreadOf(r.ours, seconds).median, Ratio: r.ratio(),
+		FloorSeconds: spreadTaken(r.floor, seconds).median, OursSeconds: spreadTaken(r.ours, seconds).median, Ratio: r.ratio(),
 		PeakRSSBytes: int64(r.peak()), Requests: r.requests.total, Pages: r.floorResult.Pages, OtherRequests: others,
 		JSONBytes: r.contents.plainBytes, ArchiveBytes: r.contents.archiveBytes,
-		FloorCPUSeconds: spreadOf(r.floor, cpuSeconds).median, OursCPUSeconds: spreadOf(r.ours, cpuSeconds).median,
-		ShortestSeconds: spreadOf(r.shortest, seconds).median,
+		FloorCPUSeconds: spreadTaken(r.floor, cpuSeconds).median, OursCPUSeconds: spreadTaken(r.ours, cpuSeconds).median,
+		ShortestSeconds: spreadTaken(r.shortest, seconds).median,
 		FloorRounds:     r.floor, OursRounds: r.ours,
 	}
 }
 
-// write writes bench.json.
-func (all results) write(path string) error {
-	var file struct {
-		Backup struct {
-			figures
-			Small   *figures `json:"small,omitempty"`
-			Secrets *figures `json:"secrets1MiB,omitempty"`
-		} `json:"backup"`
-	}
+// backupFigures are the results of backups in bench.json.
+type backupFigures struct {
+	figures
+	Small   *figures `json:"small,omitempty"`
+	Secrets *figures `json:"secrets1MiB,omitempty"`
+}
+
+func (all results) figures() *backupFigures {
+	file := &backupFigures{}
 	for _, r := range all {
 		f := r.figures()
 		switch {
 		case r.set.main:
-			file.Backup.figures = f
+			file.figures = f
 		case r.set.secrets > 0:
-			file.Backup.Secrets = &f
+			file.Secrets = &f
 		default:
-			file.Backup.Small = &f
+			file.Small = &f
 		}
 	}
-	body, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(body, '\n'), 0o644)
+	return file
 }
