@@ -43,6 +43,6 @@ only: the Job's annotation ` + velerov1.RestoreSpecAnnotation + ` has the Restor
 			return run.End(env.Log, report.Ended(summary, err))
 		},
 	}
-	cmd.Flags().IntVar(&cfg.Workers, "workers", 0, "objects tried at once; default 32")
+	cmd.Flags().IntVar(&cfg.Workers, "workers", 0, "objects tried at once; default 64")
 	return cmd
 }

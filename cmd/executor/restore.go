@@ -30,7 +30,7 @@ func newRestoreCommand(opts *run.Options) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.Name, "name", "", "name of the Restore")
-	flags.IntVar(&cfg.Workers, "workers", 0, "objects written at once; default 32")
+	flags.IntVar(&cfg.Workers, "workers", 0, "objects written at once; default 64")
 	flags.DurationVar(&cfg.RetryFor, "retry-for", 0, "how long objects that failed for a reason that may pass are tried again after the last success; default 60s")
 	flags.DurationVar(&cfg.TerminatingTimeout, "terminating-resource-timeout", 0, "how long to wait for a terminating namespace; default 10m")
 	flags.DurationVar(&cfg.ResourceTimeout, "resource-timeout", 0, "how long to wait for a new kind to be served; default 1m")

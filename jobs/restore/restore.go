@@ -30,7 +30,7 @@ type Config struct {
 	*run.Env
 	// Name of the Restore.
 	Name string
-	// Workers is how many objects are written at once; 0 means 32.
+	// Workers is how many objects are written at once; 0 means 64.
 	Workers int
 	// RetryFor is how long objects that failed for a reason that may pass are
 	// tried again after the last success of any; 0 means what the Restore says, or
@@ -45,7 +45,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Workers = cmp.Or(c.Workers, 32)
+	c.Workers = cmp.Or(c.Workers, 64)
 	c.TerminatingTimeout = cmp.Or(c.TerminatingTimeout, 10*time.Minute)
 	c.ResourceTimeout = cmp.Or(c.ResourceTimeout, time.Minute)
 	return c
