@@ -81,7 +81,9 @@ func (h *restoreHookTest) endedRestore(phase velerov1.RestorePhase, want velerov
 		h.t.Errorf("hooks counted (-want +got):\n%s", diff)
 	}
 	var results map[string]struct{ Namespaces map[string][]string }
-	h.decode(fmt.Sprintf("restores/%[1]s/restore-%[1]s-results.gz", h.namespace), &results)
+	key := fmt.Sprintf("restores/%[1]s/restore-%[1]s-results.gz", h.namespace)
+	h.eventually("the results are stored", time.Minute, func() bool { return len(h.keys(key)) > 0 }) // after the phase when it was interrupted
+	h.decode(key, &results)
 	return strings.Join(results["errors"].Namespaces[h.copy], "\n"), strings.Join(results["warnings"].Namespaces[h.copy], "\n")
 }
 
