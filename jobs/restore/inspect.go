@@ -64,11 +64,12 @@ func (o *operation) inspect(ctx context.Context) error {
 	} else if err := o.readContents(ctx, o.everyVersion()); err != nil {
 		return err
 	}
-	if difference := o.contents.compare(o.source.listed); difference != "" {
-		o.warn(difference)
-	}
 	if err := o.chooseVersions(ctx); err != nil {
 		return err
+	}
+	o.contents.keep(o.versions)
+	if difference := o.contents.compare(o.source.listed); difference != "" {
+		o.warn(difference)
 	}
 	if err := o.choose(); err != nil {
 		return err
@@ -103,9 +104,9 @@ func (o *operation) readContents(ctx context.Context, want func(archive.Item) bo
 // known, so neither is restored.
 func (o *operation) reportTwice() {
 	for place := range o.twice {
-		if reported := o.badEntries[place.Namespace+"/"+place.Name+"."+place.Resource.String()]; !reported {
-			o.badEntries[place.Namespace+"/"+place.Name+"."+place.Resource.String()] = true
-			object := ref.Object{Resource: place.Resource.WithVersion(""), Namespace: place.Namespace, Name: place.Name}
+		object := ref.Object{Resource: place.Resource.WithVersion(""), Namespace: place.Namespace, Name: place.Name}
+		if !o.badEntries[object.String()] {
+			o.badEntries[object.String()] = true
 			o.report.Add(report.Error, object, errTwice)
 			o.Log.Error("object left out", "object", object.String(), "error", errTwice)
 		}

@@ -55,7 +55,6 @@ func (o *operation) chooseVersions(ctx context.Context) error {
 			o.Log.Info("restored in another version than the source cluster preferred", "resource", resource.String(), "version", chosen)
 		}
 	}
-	o.contents.keep(o.versions)
 	return nil
 }
 

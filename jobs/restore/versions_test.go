@@ -1,6 +1,33 @@
 package restore
 
-import "testing"
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
+)
+
+// An archive with several versions of a kind is restored in one of them; its
+// index is right about it all the same.
+func TestIndexOfSeveralVersionsAgreesWithOne(t *testing.T) {
+	t.Parallel()
+	hpas := schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}
+	index := &archive.Index{Members: []archive.Member{
+		{Resource: hpas.String(), Version: "v2", Preferred: true, Objects: 2, First: "a/x", Last: "b/y"},
+		{Resource: hpas.String(), Version: "v1", Objects: 2, First: "a/x", Last: "b/y"},
+	}}
+	for folder, version := range map[string]string{"": "v2", "v1": "v1"} {
+		told, found := listed(index), newContents()
+		told.keep(map[schema.GroupResource]string{hpas: folder})
+		for _, namespace := range []string{"a", "b"} {
+			found.count(archive.Item{Resource: hpas, Version: folder, Namespace: namespace, Name: "x"}, told.versionsOf()[hpas])
+		}
+		if got := told.versionsOf()[hpas]; got != version || !found.agrees(told) {
+			t.Errorf("folder %q: version %q, want %q; agrees: %t", folder, got, version, found.agrees(told))
+		}
+	}
+}
 
 func TestChooseVersion(t *testing.T) {
 	t.Parallel()
