@@ -2,8 +2,10 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // What went wrong, for errors.Is.
@@ -12,6 +14,9 @@ var (
 	ErrNotExist = errors.New("object does not exist")
 	// ErrExists: Create found an object.
 	ErrExists = errors.New("object already exists")
+	// ErrLocked: a retention rule or a legal hold protects the object. The error
+	// is a *LockedError too.
+	ErrLocked = errors.New("object is locked")
 	// ErrNoBucket: there is no such bucket.
 	ErrNoBucket = errors.New("bucket does not exist")
 	// ErrDenied: the store, or whoever gives us credentials, refused.
@@ -20,6 +25,30 @@ var (
 	// that it can't do it now.
 	ErrUnavailable = errors.New("storage is unavailable")
 )
+
+// LockedError is an object that can't be deleted or replaced yet.
+type LockedError struct {
+	// Key is the object's, relative to the location's prefix.
+	Key string
+	// Until is when its retention ends, in UTC; zero when the store doesn't say.
+	Until time.Time
+	// Hold says that a legal hold is on it, which ends when somebody takes it off.
+	Hold bool
+}
+
+// Error names the object and until when it is locked.
+func (e *LockedError) Error() string {
+	switch {
+	case e.Hold:
+		return fmt.Sprintf("object %q is under a legal hold", e.Key)
+	case e.Until.IsZero():
+		return fmt.Sprintf("object %q is locked by a retention rule of the bucket", e.Key)
+	}
+	return fmt.Sprintf("object %q is locked until %s", e.Key, e.Until.UTC().Format("2006-01-02 15:04:05 UTC"))
+}
+
+// Is makes it ErrLocked.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // Temporary says whether the same call may succeed later without anybody
 // changing anything.
@@ -69,7 +98,7 @@ func (e *opError) Unwrap() []error {
 
 // signedParts matches what makes a signed URL or an Authorization header worth
 // stealing.
-var signedParts = regexp.MustCompile(`(?i)((?:X-Amz-)?(?:Signature|Credential|Security-Token)(?:=|:\s*))[^\s&,"'<>]+`)
+var signedParts = regexp.MustCompile(`(?i)((?:X-Amz-)?(?:Sig(?:nature)?|Credential|Security-Token)(?:=|:\s*))[^\s&,"'<>]+`)
 
 // scrub removes signatures and the given secrets from a text and makes it one
 // line.

@@ -7,15 +7,14 @@ import (
 	"strings"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
-
-const providerAWS = "velero.io/aws"
 
 // Location says where a bucket is and how to reach it. It holds no secret, so
 // it may be written as JSON into a Job.
 type Location struct {
-	// Provider is "aws" or "velero.io/aws": a name without a slash means
-	// "velero.io/" plus it.
+	// Provider is "aws", "azure", "gcp" or "filesystem": a name without a slash
+	// means "velero.io/" plus it.
 	Provider string `json:"provider"`
 	Bucket   string `json:"bucket"`
 	// Prefix is the folder in the bucket that keys are relative to; empty is
@@ -29,6 +28,12 @@ type Location struct {
 	// empty or there is no such file, config's credentialsFile and then the
 	// provider's own search (environment, identity of the pod) are used.
 	CredentialsFile string `json:"credentialsFile,omitempty"`
+	// CustomerKeyFile is the path of the key (32 bytes) that the config key
+	// customerKeyEncryptionSecret stands for, where the Job has it.
+	CustomerKeyFile string `json:"customerKeyFile,omitempty"`
+	// Root is, for the provider filesystem, the folder in which buckets are
+	// folders: where the Job has the claim mounted.
+	Root string `json:"root,omitempty"`
 }
 
 // FromSpec is the Location of a BackupStorageLocation. caCert is what its
@@ -53,11 +58,9 @@ func FromSpec(bsl *velerov1.BackupStorageLocation, caCert []byte, credentialsFil
 // normalized applies the rules of Velero to provider, bucket and prefix: a
 // short provider gets its domain, slashes at both ends go.
 func (l Location) normalized() (Location, error) {
-	if l.Provider == "" {
-		return l, errors.New("it names no provider; hint: set spec.provider, for instance to \"aws\"")
-	}
-	if !strings.Contains(l.Provider, "/") {
-		l.Provider = "velero.io/" + l.Provider
+	var err error
+	if l.Provider, err = settings.Provider(l.Provider); err != nil {
+		return l, err
 	}
 	l.Bucket = strings.Trim(l.Bucket, "/")
 	l.Prefix = strings.Trim(l.Prefix, "/")

@@ -27,11 +27,11 @@ func TestOpenRefuses(t *testing.T) {
 		location Location
 		want     string
 	}{
-		{"no provider", Location{Bucket: "b"}, `open storage location: it names no provider; hint: set spec.provider, for instance to "aws"`},
+		{"no provider", Location{Bucket: "b"}, `open storage location: no provider is named; hint: it is one of ["aws" "azure" "filesystem" "gcp"]`},
 		{"no bucket", Location{Provider: "aws"}, `open storage location: it names no bucket; hint: set spec.objectStorage.bucket`},
 		{"prefix in the bucket", Location{Provider: "aws", Bucket: "b/x/y"}, `open storage location: the bucket's name "b/x/y" must not contain a slash; hint: set bucket to "b" and prefix to "x/y"`},
 		{"traversal", Location{Provider: "aws", Bucket: "b", Prefix: "a/../.."}, `open storage location: invalid prefix "a/../.."`},
-		{"another provider", Location{Provider: "azure", Bucket: "b"}, `open storage location: provider "velero.io/azure" is not supported by this version; hint: it has "velero.io/aws" (short: "aws"), which serves S3 and what is compatible with it`},
+		{"another provider", Location{Provider: "azur", Bucket: "b"}, `open storage location: provider "azur" is not supported by this version; hint: did you mean "azure"? It is one of ["aws" "azure" "filesystem" "gcp"]`},
 		{"no PEM", Location{Provider: "aws", Bucket: "b", Config: map[string]string{"region": "x"}, CACert: []byte("LS0t")}, `open storage location: the CA certificate of the location holds no certificate in PEM form; hint: it must start with -----BEGIN CERTIFICATE-----, encoded in base64 once in YAML`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

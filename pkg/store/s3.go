@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,10 +11,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 const (
@@ -24,6 +26,8 @@ const (
 	// discoveryRegion answers for buckets of all regions of the standard
 	// partition.
 	discoveryRegion = "us-east-1"
+	// maxUploadParts is S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+	maxUploadParts = 10000
 )
 
 // s3Bucket is a Bucket on S3 or on a server that speaks its protocol.
@@ -31,7 +35,8 @@ type s3Bucket struct {
 	client   *s3.Client
 	bucket   string
 	prefix   string // empty, or with a slash at its end
-	config   s3Config
+	config   settings.S3
+	customer customerKey
 	maxParts int
 	secrets  *secretKeeper
 	// found says that the bucket is known to exist: a HEAD of a missing
@@ -42,37 +47,46 @@ type s3Bucket struct {
 var (
 	_ Bucket        = (*s3Bucket)(nil)
 	_ UploadAborter = (*s3Bucket)(nil)
+	_ Inspector     = (*s3Bucket)(nil)
 )
 
 func openS3(ctx context.Context, l Location) (*s3Bucket, error) {
-	c, err := parseS3Config(l.Config)
+	c, err := settings.ParseS3(l.Config)
 	if err != nil {
 		return nil, err
 	}
-	b := &s3Bucket{bucket: l.Bucket, prefix: l.Prefix, config: c, maxParts: maxUploadParts}
-	cfg, err := loadAWSConfig(ctx, l, c)
+	b := &s3Bucket{bucket: l.Bucket, prefix: l.Prefix, config: c, maxParts: maxUploadParts, secrets: &secretKeeper{}}
+	if b.customer, err = loadCustomerKey(l, c); err != nil {
+		return nil, err
+	}
+	cfg, err := loadAWSConfig(ctx, l, c, b.secrets.retryExpired)
 	if err != nil {
 		return nil, err
 	}
-	b.secrets = &secretKeeper{provider: cfg.Credentials}
+	b.secrets.fixed = []string{aws.ToString(b.customer.key)}
+	b.secrets.provider = cfg.Credentials
+	b.secrets.load = func(ctx context.Context) (aws.CredentialsProvider, error) {
+		again, err := loadAWSConfig(ctx, l, c)
+		return again.Credentials, err
+	}
 	cfg.Credentials = b.secrets
-	if b.config.region == "" {
-		if b.config.region, err = b.discoverRegion(ctx, cfg, ""); err != nil {
+	if b.config.Region == "" {
+		if b.config.Region, err = b.discoverRegion(ctx, cfg, ""); err != nil {
 			return nil, err
 		}
 	}
-	cfg.Region = b.config.region
+	cfg.Region = b.config.Region
 	b.client = s3.NewFromConfig(cfg, b.clientOptions)
 	return b, nil
 }
 
 // clientOptions are those that come from the location's config.
 func (b *s3Bucket) clientOptions(o *s3.Options) {
-	o.UsePathStyle = b.config.pathStyle
-	if b.config.endpoint != "" {
-		o.BaseEndpoint = aws.String(b.config.endpoint)
+	o.UsePathStyle = b.config.PathStyle
+	if b.config.Endpoint != "" {
+		o.BaseEndpoint = aws.String(b.config.Endpoint)
 	}
-	if b.config.checksum == "" {
+	if b.config.Checksum == "" {
 		// Servers that know no checksums reject requests that carry one.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
@@ -80,20 +94,29 @@ func (b *s3Bucket) clientOptions(o *s3.Options) {
 	o.DisableLogOutputChecksumValidationSkipped = true
 }
 
-// loadAWSConfig sets up what doesn't depend on the region.
-func loadAWSConfig(ctx context.Context, l Location, c s3Config) (aws.Config, error) {
-	client, err := newHTTPClient(l.CACert, c.insecure)
+// loadAWSConfig sets up what doesn't depend on the region. retryables say more
+// about which errors are worth another attempt.
+func loadAWSConfig(ctx context.Context, l Location, c settings.S3, retryables ...retry.IsErrorRetryableFunc) (aws.Config, error) {
+	transport, err := transportOptions(l, c.Insecure)
 	if err != nil {
 		return aws.Config{}, err
 	}
+	// The SDK's own kind of client, from which it derives clients with other
+	// timeouts, for instance for a node's metadata service. The read timeout would
+	// end an upload that is merely slow; see stallConn.
+	client := awshttp.NewBuildableClient().WithReadTimeout(0).WithTransportOptions(transport)
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(client),
-		config.WithRegion(c.region),
+		config.WithRegion(c.Region),
 		config.WithLogger(logging.Nop{}),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
 				o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
-				o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(isMistake)}, o.Retryables...)
+				own := []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(neverBetter)}
+				for _, f := range retryables {
+					own = append(own, f)
+				}
+				o.Retryables = append(own, o.Retryables...)
 			})
 		}),
 	}
@@ -101,7 +124,7 @@ func loadAWSConfig(ctx context.Context, l Location, c s3Config) (aws.Config, err
 	if err != nil {
 		return aws.Config{}, err
 	}
-	profile := c.profile
+	profile := c.Profile
 	if file != "" {
 		// One file is both credentials and shared config, as in Velero.
 		options = append(options, config.WithSharedCredentialsFiles([]string{file}), config.WithSharedConfigFiles([]string{file}))
@@ -121,11 +144,10 @@ func loadAWSConfig(ctx context.Context, l Location, c s3Config) (aws.Config, err
 	return cfg, nil
 }
 
-// isMistake says no to a repetition of what can't become better: the SDK takes
+// neverBetter says no to a repetition of what can't become better: the SDK takes
 // a server's wrong certificate or protocol for a broken connection.
-func isMistake(err error) aws.Ternary {
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) || speaksPlainHTTP(err) {
+func neverBetter(err error) aws.Ternary {
+	if isMistake(err) {
 		return aws.FalseTernary
 	}
 	return aws.UnknownTernary
@@ -133,7 +155,7 @@ func isMistake(err error) aws.Ternary {
 
 // credentialsFile picks the file to use, or none. The one that the location's
 // mount may have brought is optional; the one named in config is not.
-func credentialsFile(l Location, c s3Config) (string, error) {
+func credentialsFile(l Location, c settings.S3) (string, error) {
 	if l.CredentialsFile != "" {
 		_, err := os.Stat(l.CredentialsFile)
 		if err == nil {
@@ -143,13 +165,13 @@ func credentialsFile(l Location, c s3Config) (string, error) {
 			return "", fmt.Errorf("read credentials file: %w", err)
 		}
 	}
-	if c.credentialsFile == "" {
+	if c.CredentialsFile == "" {
 		return "", nil
 	}
-	if _, err := os.Stat(c.credentialsFile); err != nil {
+	if _, err := os.Stat(c.CredentialsFile); err != nil {
 		return "", fmt.Errorf("config key \"credentialsFile\": %w", err)
 	}
-	return c.credentialsFile, nil
+	return c.CredentialsFile, nil
 }
 
 // loadError words what config.LoadDefaultConfig says without the content of
@@ -178,7 +200,7 @@ func (b *s3Bucket) discoverRegion(ctx context.Context, cfg aws.Config, endpoint 
 	cfg.Region = discoveryRegion
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Credentials = aws.AnonymousCredentials{}
-		o.UsePathStyle = b.config.pathStyle
+		o.UsePathStyle = b.config.PathStyle
 		if endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
 		}

@@ -18,6 +18,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 const (
@@ -77,7 +79,7 @@ func TestErrorsOfTheStore(t *testing.T) {
 		{403, "AccessDenied", "no", ErrDenied, "s3:GetObject"},
 		{403, "SomethingNew", "no", ErrDenied, "s3:GetObject"},
 		{400, "ExpiredToken", "no", ErrDenied, "renew"},
-		{403, "RequestTimeTooSkewed", "no", ErrDenied, "clocks"},
+		{403, "RequestTimeTooSkewed", "no", ErrDenied, "correct the clock of this machine, which says"},
 		{503, "SlowDown", "no", ErrUnavailable, ""},
 		{500, "InternalError", "no", ErrUnavailable, ""},
 		{501, "NotImplemented", "no", nil, "checksumAlgorithm"},
@@ -261,7 +263,7 @@ func TestDiscoverRegion(t *testing.T) {
 				w.WriteHeader(test.status)
 			}))
 			t.Cleanup(server.Close)
-			b := &s3Bucket{bucket: "b", config: s3Config{pathStyle: true}, secrets: &secretKeeper{}}
+			b := &s3Bucket{bucket: "b", config: settings.S3{PathStyle: true}, secrets: &secretKeeper{}}
 			got, err := b.discoverRegion(t.Context(), aws.Config{}, server.URL)
 			if test.want != nil {
 				checkError(t, err, test.want, "")

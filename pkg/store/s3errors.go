@@ -2,73 +2,27 @@ package store
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
-
-// errTimeout is the cause with which a request of ours is given up.
-var errTimeout = errors.New("no answer in time")
-
-// secretKeeper hands out credentials and remembers them, so that they can be
-// kept out of error texts.
-type secretKeeper struct {
-	provider aws.CredentialsProvider
-
-	mu   sync.Mutex
-	last aws.Credentials // guarded by mu
-}
-
-// credentialsError tells trouble on the way to credentials from trouble with
-// the store.
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string { return "get credentials: " + e.err.Error() }
-func (e *credentialsError) Unwrap() error { return e.err }
-
-// Retrieve is called by the SDK for every request; the provider caches.
-func (k *secretKeeper) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	if k.provider == nil {
-		return aws.Credentials{}, &credentialsError{errors.New("there are none")}
-	}
-	c, err := k.provider.Retrieve(ctx)
-	if err != nil {
-		return c, &credentialsError{err}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.last = c
-	return c, nil
-}
-
-func (k *secretKeeper) secrets() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return []string{
-		k.last.SecretAccessKey, url.QueryEscape(k.last.SecretAccessKey),
-		k.last.SessionToken, url.QueryEscape(k.last.SessionToken),
-	}
-}
 
 // fail makes an error of this package out of one of the SDK. op is a verb with
 // what it applies to, as in "read object"; key may be empty.
 func (b *s3Bucket) fail(ctx context.Context, op, key string, err error) *opError {
 	e := &opError{op: b.describe(op, key), cause: err}
 	b.classify(ctx, e)
+	if isLocked(codeOf(err), e.detail) {
+		e.kind, e.hint = &LockedError{Key: key}, ""
+	}
 	e.detail = scrub(e.detail, b.secrets.secrets()...)
 	return e
 }
@@ -84,10 +38,10 @@ func (b *s3Bucket) describe(op, key string) string {
 // where names the server.
 func (b *s3Bucket) where() string {
 	switch {
-	case b.config.endpoint != "":
-		return b.config.endpoint
-	case b.config.region != "":
-		return "AWS " + b.config.region
+	case b.config.Endpoint != "":
+		return b.config.Endpoint
+	case b.config.Region != "":
+		return "AWS " + b.config.Region
 	default:
 		return "AWS"
 	}
@@ -99,12 +53,12 @@ func (b *s3Bucket) classify(ctx context.Context, e *opError) {
 	var api smithy.APIError
 	var response *smithyhttp.ResponseError
 	switch {
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
-		// The caller gave up; what the SDK makes of it doesn't matter.
-		e.cause = errors.Join(context.Cause(ctx), ctx.Err())
-		e.detail = context.Cause(ctx).Error()
+	case classifyCancelled(ctx, e):
 	case errors.As(e.cause, &credentials):
 		b.classifyCredentials(ctx, e, credentials)
+	case errors.Is(e.cause, errNotEncrypted):
+		e.detail = errNotEncrypted.Error()
+		e.hint = "nothing was stored: use a server that knows SSE-C, or remove the config key \"customerKeyEncryption…\" of the location"
 	case errors.As(e.cause, &api) && api.ErrorCode() != "":
 		e.detail = api.ErrorCode() + ": " + api.ErrorMessage()
 		b.classifyCode(e, api.ErrorCode(), statusOf(e.cause))
@@ -133,7 +87,15 @@ var (
 
 const (
 	hintSecretKey = "the secret key doesn't belong to the access key: check the credentials secret of the location"
-	hintRights    = "grant the account s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the bucket's objects and s3:ListBucket on the bucket"
+	hintRights    = "grant the account s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the bucket's objects, s3:ListBucket and s3:ListBucketMultipartUploads on the bucket"
+	hintKMSRights = "grant the account kms:GenerateDataKey and kms:Decrypt on the key that encrypts the bucket's objects"
+	hintCustomer  = "the object is encrypted with a customer's key, and the location has another one or none: see its config key \"customerKeyEncryptionSecret\""
+)
+
+// Words in the messages of the stores, where the code says too little.
+const (
+	wordsKMS      = "kms:"
+	wordsCustomer = "Server Side Encryption"
 )
 
 func (b *s3Bucket) hintNoBucket() string {
@@ -155,20 +117,31 @@ func (b *s3Bucket) classifyCode(e *opError, code string, status int) {
 	case is(codesExpired):
 		e.kind, e.hint = ErrDenied, "the credentials have expired or are not valid: renew them"
 	case code == "RequestTimeTooSkewed":
-		e.kind, e.hint = ErrDenied, "the clocks of this machine and of the store differ too much"
+		e.kind, e.hint = ErrDenied, hintClocks(e.cause)
 	case code == "PreconditionFailed" || status == http.StatusPreconditionFailed:
 		e.kind = ErrExists
-	case region != "" && region != b.config.region && (is(codesRegion) || status == http.StatusMovedPermanently || status == http.StatusBadRequest):
+	case region != "" && region != b.config.Region && (is(codesRegion) || status == http.StatusMovedPermanently || status == http.StatusBadRequest):
 		e.hint = fmt.Sprintf("the bucket is in region %q: set the config key \"region\" of the location to it", region)
+	case is(codesDenied) && strings.Contains(e.detail, wordsKMS):
+		e.kind, e.hint = ErrDenied, hintKMSRights
+	case status == http.StatusBadRequest && strings.Contains(e.detail, wordsCustomer):
+		e.kind, e.hint = ErrDenied, hintCustomer
+	case code == "InvalidStorageClass":
+		e.hint = "correct the config key \"storageClass\" of the location"
+	case status == http.StatusNotImplemented && b.config.Encryption != "" && strings.Contains(e.detail, "KMS"):
+		e.hint = "the server has no keys to encrypt with: remove the config keys \"kmsKeyId\" and \"serverSideEncryption\" of the location, or set the server up"
 	case is(codesDenied), status == http.StatusForbidden, status == http.StatusUnauthorized:
 		e.kind, e.hint = ErrDenied, hintRights
+		if b.customer.key != nil {
+			e.hint += "; or " + hintCustomer
+		}
 	case is(codesBusy), status == http.StatusTooManyRequests, status >= 500 && status != http.StatusNotImplemented:
 		e.kind = ErrUnavailable
-	case is(codesChecksum) && b.config.checksum != "":
+	case is(codesChecksum) && b.config.Checksum != "":
 		e.hint = "if the server doesn't know S3's checksums, set the config key \"checksumAlgorithm\" of the location to \"\""
 	case status == http.StatusNotFound && code == "":
 		e.kind = ErrNotExist
-	case status == http.StatusBadRequest && code == "" && strings.HasPrefix(b.config.endpoint, "http://"):
+	case status == http.StatusBadRequest && code == "" && strings.HasPrefix(b.config.Endpoint, "http://"):
 		e.hint = "is this the port of an S3 server? If it speaks TLS, s3Url must start with https://"
 	}
 }
@@ -185,75 +158,49 @@ func (b *s3Bucket) classifyCredentials(ctx context.Context, e *opError, err *cre
 	}
 	e.kind = ErrDenied
 	e.detail = "no credentials: " + e.detail
+	if op != nil && op.Operation() == "AssumeRoleWithWebIdentity" {
+		e.hint = "the role's trust policy must name the service account of this pod (system:serviceaccount:NAMESPACE:NAME, audience sts.amazonaws.com) and the cluster's identity provider"
+		return
+	}
 	e.hint = "give the location a credentials secret (install --secret-file), or its pod an identity that the store trusts"
 }
 
 func (b *s3Bucket) classifyNetwork(ctx context.Context, e *opError) {
-	var certificate *tls.CertificateVerificationError
-	var unknownCA x509.UnknownAuthorityError
+	classifyNetwork(ctx, e, networkHints{Reach: b.hintReach(), URL: "s3Url"})
 	var dns *net.DNSError
-	var network net.Error
-	err := e.cause
-	e.detail = rootText(err)
-	switch {
-	case errors.As(err, &unknownCA):
-		e.hint = "name the certificate of the store's CA in spec.objectStorage of the location: caCertRef, or caCert"
-	case errors.As(err, &certificate):
-		e.hint = "the store's certificate must be valid for the host in s3Url"
-	case speaksPlainHTTP(err):
-		e.hint = "the store speaks plain http: correct s3Url"
-	case errors.Is(context.Cause(ctx), errTimeout), errors.Is(err, errTimeout):
-		e.kind, e.detail = ErrUnavailable, fmt.Sprintf("no answer within %s", requestTimeout)
-		e.hint = b.hintReach()
-	case errors.As(err, &dns):
-		e.kind, e.hint = ErrUnavailable, b.hintReach()
-		if b.config.endpoint != "" && !b.config.pathStyle && strings.HasPrefix(dns.Name, b.bucket+".") {
-			e.hint = "set the config key \"s3ForcePathStyle\" of the location to \"true\", unless the server has a host name for each bucket"
-		}
-	case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		e.kind, e.hint = ErrUnavailable, b.hintReach()
+	if errors.As(e.cause, &dns) && b.config.Endpoint != "" && !b.config.PathStyle && strings.HasPrefix(dns.Name, b.bucket+".") {
+		e.hint = "set the config key \"s3ForcePathStyle\" of the location to \"true\", unless the server has a host name for each bucket"
 	}
 }
 
-// speaksPlainHTTP says that a server didn't answer with TLS.
-func speaksPlainHTTP(err error) bool {
-	var notTLS tls.RecordHeaderError
-	return errors.As(err, &notTLS) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
-}
-
 func (b *s3Bucket) hintReach() string {
-	if b.config.endpoint == "" {
+	if b.config.Endpoint == "" {
 		return "check that AWS can be reached from here, and the config key \"region\" of the location"
 	}
 	return "check that the store runs and that s3Url of the location can be reached from here"
 }
 
-// rootText is the innermost readable part of an error: the SDK's wrappers
-// repeat each other.
-func rootText(err error) string {
-	if err == nil {
-		return ""
+// hintClocks tells both clocks.
+func hintClocks(err error) string {
+	server := serverTime(err)
+	if server.IsZero() {
+		return "the clocks of this machine and of the store differ too much"
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Error()
+	return fmt.Sprintf("correct the clock of this machine, which says %s, or of the store, which says %s",
+		time.Now().UTC().Format(time.DateTime), server.Format(time.DateTime))
+}
+
+// serverTime is what the store's clock said when it refused, or zero.
+func serverTime(err error) time.Time {
+	var response *smithyhttp.ResponseError
+	if !errors.As(err, &response) || response.Response == nil {
+		return time.Time{}
 	}
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
-		return certificate.Error()
+	t, err := http.ParseTime(response.Response.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		// Without the URL: it may be a signed one.
-		return u.Err.Error()
-	}
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err.Error()
-		}
-		err = inner
-	}
+	return t.UTC()
 }
 
 func statusOf(err error) int {

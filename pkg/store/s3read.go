@@ -72,7 +72,14 @@ type objectReader struct {
 // open asks for the bytes from next on. Only the wait for the answer is
 // bounded: the body takes as long as its reader.
 func (r *objectReader) open() error {
-	in := &s3.GetObjectInput{Bucket: &r.bucket.bucket, Key: aws.String(r.bucket.prefix + r.key)}
+	customer := r.bucket.customer
+	in := &s3.GetObjectInput{
+		Bucket:               &r.bucket.bucket,
+		Key:                  aws.String(r.bucket.prefix + r.key),
+		SSECustomerAlgorithm: customer.algorithm,
+		SSECustomerKey:       customer.key,
+		SSECustomerKeyMD5:    customer.md5,
+	}
 	if r.next > 0 || r.end >= 0 {
 		last := ""
 		if r.end >= 0 {
@@ -84,8 +91,8 @@ func (r *objectReader) open() error {
 		in.IfMatch = &r.etag
 	}
 	ctx, cancel := context.WithCancelCause(r.ctx)
-	timer := time.AfterFunc(requestTimeout, func() { cancel(errTimeout) })
-	defer timer.Stop()
+	ctx, answered := limitWait(ctx, cancel)
+	defer answered()
 	out, err := r.bucket.client.GetObject(ctx, in)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errTimeout) {
@@ -157,11 +164,14 @@ func (b *s3Bucket) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	if err := checkKey(key); err != nil {
 		return ObjectInfo{}, err
 	}
-	request, cancel := withRequestTimeout(ctx)
-	defer cancel()
-	out, err := b.client.HeadObject(request, &s3.HeadObjectInput{Bucket: &b.bucket, Key: aws.String(b.prefix + key)})
+	start := time.Now()
+	out, err := b.look(ctx, key)
+	if err != nil && b.secrets.renewedSince(start) {
+		// A HEAD request isn't told that its token has expired.
+		out, err = b.look(ctx, key)
+	}
 	if err != nil {
-		return ObjectInfo{}, b.explainHead(ctx, b.fail(request, "look at object", key, err), key)
+		return ObjectInfo{}, err
 	}
 	b.found.Store(true)
 	return ObjectInfo{
@@ -170,6 +180,27 @@ func (b *s3Bucket) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 		ModTime: aws.ToTime(out.LastModified).UTC(),
 		ETag:    aws.ToString(out.ETag),
 	}, nil
+}
+
+func (b *s3Bucket) look(ctx context.Context, key string) (*s3.HeadObjectOutput, error) {
+	request, cancel := withRequestTimeout(ctx)
+	defer cancel()
+	out, err := b.headObject(request, key)
+	if err != nil {
+		return nil, b.explainHead(ctx, b.fail(request, "look at object", key, err), key)
+	}
+	return out, nil
+}
+
+// headObject gives the errors of the SDK.
+func (b *s3Bucket) headObject(ctx context.Context, key string) (*s3.HeadObjectOutput, error) {
+	return b.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket:               &b.bucket,
+		Key:                  aws.String(b.prefix + key),
+		SSECustomerAlgorithm: b.customer.algorithm,
+		SSECustomerKey:       b.customer.key,
+		SSECustomerKeyMD5:    b.customer.md5,
+	})
 }
 
 // explainHead finds out what a refused HEAD request means: its answer has no
@@ -256,9 +287,4 @@ func (b *s3Bucket) pages(ctx context.Context, in *s3.ListObjectsV2Input) iter.Se
 			}
 		}
 	}
-}
-
-// withRequestTimeout bounds one request with all its attempts.
-func withRequestTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, requestTimeout, errTimeout)
 }

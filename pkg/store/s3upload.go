@@ -10,18 +10,15 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// partsInFlight is how many parts of one upload are in memory: one is
-	// filled while the other travels, or both travel.
-	partsInFlight = 2
-	abortTimeout  = 15 * time.Second
-	// uploadAttempts is how often a request of an upload under way is sent.
-	uploadAttempts = 6
+	abortTimeout = 15 * time.Second
+	// partBackoff is the longest pause between two attempts of an upload under way.
+	partBackoff = 8 * time.Second
 )
 
 // upload writes one object from a stream. The SDK's transfer manager does the
@@ -31,8 +28,7 @@ const (
 type upload struct {
 	bucket *s3Bucket
 	key    string
-	body   io.Reader
-	free   chan *part // parts to fill
+	stream *parts
 
 	id *string // of the multipart upload
 
@@ -50,45 +46,43 @@ func (b *s3Bucket) Put(ctx context.Context, key string, r io.Reader) (err error)
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	u := &upload{bucket: b, key: key, body: r, free: make(chan *part, partsInFlight)}
-	for range partsInFlight {
-		u.free <- &part{}
-	}
+	u := &upload{bucket: b, key: key, stream: newParts(r, b.config.PartSize, b.maxParts)}
 	return u.run(ctx)
-}
-
-// release frees whoever writes into the other end of a pipe, and a Read of
-// ours that waits for it.
-func release(r io.Reader, err error) {
-	if pipe, ok := r.(interface{ CloseWithError(error) error }); ok {
-		_ = pipe.CloseWithError(err) // always nil for *io.PipeReader
-	}
 }
 
 // run makes one request of a stream that fits into one part, else a multipart
 // upload.
 func (u *upload) run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { release(u.body, context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { release(u.stream.body, context.Cause(ctx)) })
 	defer stop()
-	first, last, err := u.nextPart(ctx)
+	first, last, err := u.stream.next(ctx)
 	if err != nil {
 		return u.fail(ctx, err)
 	}
 	if last {
-		if _, err := u.bucket.client.PutObject(ctx, u.bucket.putObject(u.key, first.reader(), first.size)); err != nil {
-			return u.fail(ctx, err)
-		}
-		return nil
+		return u.putOne(ctx, first)
 	}
 	if err := u.begin(ctx); err != nil {
 		return u.fail(ctx, err)
 	}
-	err = u.sendAll(ctx, first)
+	err = u.stream.sendAll(ctx, first, u.send)
 	if err == nil {
 		err = u.complete(ctx)
 	}
 	if err != nil {
 		return u.abort(ctx, u.fail(ctx, err))
+	}
+	return nil
+}
+
+// putOne writes a stream that fits into one part.
+func (u *upload) putOne(ctx context.Context, p *part) error {
+	in, err := u.bucket.putObject(u.key, p.reader(), p.size)
+	if err == nil {
+		err = u.bucket.put(ctx, in)
+	}
+	if err != nil {
+		return u.fail(ctx, err)
 	}
 	return nil
 }
@@ -102,10 +96,14 @@ func (u *upload) begin(ctx context.Context) error {
 	out, err := b.client.CreateMultipartUpload(request, &s3.CreateMultipartUploadInput{
 		Bucket:               &b.bucket,
 		Key:                  aws.String(b.prefix + u.key),
-		ChecksumAlgorithm:    b.config.checksum,
-		ServerSideEncryption: b.config.encryption,
-		SSEKMSKeyId:          optional(b.config.kmsKeyID),
-		Tagging:              optional(b.config.tagging),
+		ChecksumAlgorithm:    types.ChecksumAlgorithm(b.config.Checksum),
+		ServerSideEncryption: types.ServerSideEncryption(b.config.Encryption),
+		SSEKMSKeyId:          optional(b.config.KMSKeyID),
+		SSECustomerAlgorithm: b.customer.algorithm,
+		SSECustomerKey:       b.customer.key,
+		SSECustomerKeyMD5:    b.customer.md5,
+		StorageClass:         types.StorageClass(b.config.StorageClass),
+		Tagging:              optional(b.config.Tagging),
 	})
 	if err != nil {
 		return b.fail(request, "write object", u.key, err)
@@ -114,102 +112,52 @@ func (u *upload) begin(ctx context.Context) error {
 	return nil
 }
 
-// sendAll reads and sends until the stream ends. It returns when nothing is
-// under way any more.
-func (u *upload) sendAll(ctx context.Context, first *part) error {
-	group, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, func() { release(u.body, context.Cause(ctx)) })
-	readErr := u.readAndSend(ctx, group, first)
-	if readErr == nil {
-		// From here on the stream is at its end, and not to be disturbed.
-		stop()
-	}
-	if readErr != nil && ctx.Err() == nil {
-		// The stream broke: what is under way is of no use.
-		group.Go(func() error { return readErr })
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return readErr
-}
-
-func (u *upload) readAndSend(ctx context.Context, group *errgroup.Group, first *part) error {
-	group.Go(func() error { return u.send(ctx, 1, first) })
-	for number := 2; ; number++ {
-		p, last, err := u.nextPart(ctx)
-		switch {
-		case err != nil:
-			return err
-		case p.size == 0:
-			return nil
-		case number > u.bucket.maxParts:
-			return u.tooLarge()
-		}
-		group.Go(func() error { return u.send(ctx, number, p) })
-		if last {
-			return nil
-		}
-	}
-}
-
+// tooLarge says which limit was met.
 func (u *upload) tooLarge() error {
-	size := u.bucket.config.partSize
+	size := u.bucket.config.PartSize
 	return &opError{
 		op:    u.bucket.describe("write object", u.key),
-		cause: errTooLarge,
+		cause: errTooManyParts,
 		detail: fmt.Sprintf("it is larger than %d parts of %d MiB, which is the most that can be stored (%d GiB)",
 			u.bucket.maxParts, size>>20, int64(u.bucket.maxParts)*size>>30),
 		hint: fmt.Sprintf("set the config key \"partSizeMiB\" of the location to more than %d", size>>20),
 	}
 }
 
-var errTooLarge = errors.New("object too large")
-
-// nextPart fills a free part, waiting for one. last says that the stream is at
-// its end; a part that the end just fills is told from others by the empty one
-// that follows.
-func (u *upload) nextPart(ctx context.Context) (p *part, last bool, err error) {
-	select {
-	case p = <-u.free:
-	case <-ctx.Done():
-		return nil, false, context.Cause(ctx)
-	}
-	last, err = p.fill(u.body, u.bucket.config.partSize)
-	if ctx.Err() != nil {
-		return nil, false, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, false, &readError{err}
-	}
-	return p, last, nil
-}
-
-// readError is trouble with the stream, not with the store.
-type readError struct{ err error }
-
-func (e *readError) Error() string { return "read what is to be written: " + e.err.Error() }
-func (e *readError) Unwrap() error { return e.err }
-
 // insist is for requests of an upload under way: when one is given up, all that
 // was sent before it is lost.
-func insist(o *s3.Options) { o.RetryMaxAttempts = uploadAttempts }
+func insist(o *s3.Options) {
+	o.Retryer = retry.AddWithMaxBackoffDelay(retry.AddWithMaxAttempts(o.Retryer, uploadAttempts), partBackoff)
+}
 
+// send is called for two parts at a time.
 func (u *upload) send(ctx context.Context, number int, p *part) error {
 	b := u.bucket
+	body := p.reader()
+	sum, err := b.contentMD5(body)
+	if err != nil {
+		return err
+	}
 	out, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket:            &b.bucket,
 		Key:               aws.String(b.prefix + u.key),
 		UploadId:          u.id,
 		PartNumber:        aws.Int32(int32(number)),
-		Body:              p.reader(),
+		Body:              body,
 		ContentLength:     &p.size,
-		ChecksumAlgorithm: b.config.checksum,
+		ContentMD5:        sum,
+		ChecksumAlgorithm: types.ChecksumAlgorithm(b.config.Checksum),
+
+		SSECustomerAlgorithm: b.customer.algorithm,
+		SSECustomerKey:       b.customer.key,
+		SSECustomerKeyMD5:    b.customer.md5,
 	}, insist)
+	if err == nil {
+		err = b.customer.used(out.SSECustomerAlgorithm)
+	}
 	if err != nil {
 		return err
 	}
-	u.free <- p
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.parts = append(u.parts, completedPart(number, out))
@@ -237,6 +185,10 @@ func (u *upload) complete(ctx context.Context) error {
 		Key:             aws.String(u.bucket.prefix + u.key),
 		UploadId:        u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
+
+		SSECustomerAlgorithm: u.bucket.customer.algorithm,
+		SSECustomerKey:       u.bucket.customer.key,
+		SSECustomerKeyMD5:    u.bucket.customer.md5,
 	}, insist)
 	return err
 }
@@ -256,6 +208,9 @@ func (u *upload) abort(ctx context.Context, why error) error {
 // fail describes what went wrong, unless that is done already.
 func (u *upload) fail(ctx context.Context, err error) error {
 	const op = "write object"
+	if errors.Is(err, errTooManyParts) {
+		return u.tooLarge()
+	}
 	switch e := err.(type) {
 	case *opError:
 		return e

@@ -13,6 +13,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 // ObjectInfo describes one object of a bucket.
@@ -31,16 +33,18 @@ type ObjectInfo struct {
 // location's prefix, is separated by "/" and has no empty, "." or ".." parts.
 //
 // Methods may be called concurrently. Their errors can be tested with
-// errors.Is for ErrNotExist, ErrExists, ErrNoBucket, ErrDenied and
+// errors.Is for ErrNotExist, ErrExists, ErrLocked, ErrNoBucket, ErrDenied and
 // ErrUnavailable, and with Temporary; the text says what was tried, never
 // holds a secret, and ends in a hint where the next step is known. A store
-// that doesn't answer is reported as ErrUnavailable within 20 seconds.
+// that doesn't answer is reported as ErrUnavailable within 20 seconds, or 45 while
+// the name server fails.
 type Bucket interface {
 	// Put writes r until io.EOF as the object key, replacing what is there.
-	// It streams: it holds at most two parts (partSizeMiB each, 5 by
+	// It streams: it holds at most two parts (partSizeMiB each, 16 by
 	// default) and nothing at all on disk. The object appears whole or not at
 	// all: after an error, from r too, or when ctx ends, an upload that was
-	// begun is aborted. If r has CloseWithError, as pipes do, Put calls it with its
+	// begun is aborted. An object that a retention rule protects is a *LockedError
+	// where the store keeps no older versions. If r has CloseWithError, as pipes do, Put calls it with its
 	// error, so that whoever writes into the pipe is not left waiting.
 	Put(ctx context.Context, key string, r io.Reader) error
 
@@ -72,8 +76,10 @@ type Bucket interface {
 	// below the folder prefix ("" is the location itself).
 	Prefixes(ctx context.Context, prefix string) ([]string, error)
 
-	// Delete removes the objects; those that are missing are fine. After an
-	// error some may be gone.
+	// Delete removes the objects; those that are missing are fine. One that a
+	// retention rule or a legal hold protects stays, and stays visible, also where
+	// the server would only hide it behind a newer version: that is a *LockedError.
+	// After an error some may be gone.
 	Delete(ctx context.Context, keys ...string) error
 }
 
@@ -86,23 +92,70 @@ type UploadAborter interface {
 	AbortUploads(ctx context.Context, prefix string) (int, error)
 }
 
+// Inspector is what a Bucket also implements to tell how its server behaves, for
+// whoever checks a location before it is trusted with backups.
+type Inspector interface {
+	// CreateUnseen is Create without a look beforehand: whether an object that is
+	// there is kept is up to the server alone. One that replaces it ignores the
+	// condition, and can't keep two writers apart.
+	CreateUnseen(ctx context.Context, key string, body []byte) error
+
+	// Inspect asks for what the server says of the bucket. What this account may
+	// not ask, or the server doesn't know, is Unknown in the answer and no error;
+	// an error means that the bucket can't be reached at all.
+	Inspect(ctx context.Context) (Inspection, error)
+}
+
+// Tristate is a fact that may be unknown.
+type Tristate string
+
+// The values of a Tristate; the zero value is Unknown.
+const (
+	Unknown Tristate = ""
+	Yes     Tristate = "yes"
+	No      Tristate = "no"
+)
+
+// Inspection is what a server says of a bucket.
+type Inspection struct {
+	// Endpoint is where requests go, for a person: host or URL, folder.
+	Endpoint string
+	// Versioning says that what is deleted or replaced stays as an older version.
+	Versioning Tristate
+	// Lock says that new objects can't be deleted for a while; LockRule is the rule
+	// for a person, such as "compliance, 30 days".
+	Lock     Tristate
+	LockRule string
+	// ServerTime is the server's clock at the moment LocalTime; zero if it tells
+	// none.
+	ServerTime, LocalTime time.Time
+}
+
 // Open opens the location. It makes no request, except to look up the region
 // of an AWS bucket whose location names none; so a wrong bucket or wrong
 // credentials show at the first use. Nothing needs closing.
 func Open(ctx context.Context, l Location) (Bucket, error) {
-	l, err := l.normalized()
+	b, err := open(ctx, l)
 	if err != nil {
 		return nil, fmt.Errorf("open storage location: %w", err)
 	}
+	return b, nil
+}
+
+func open(ctx context.Context, l Location) (Bucket, error) {
+	l, err := l.normalized()
+	if err != nil {
+		return nil, err
+	}
 	switch l.Provider {
-	case providerAWS:
-		b, err := openS3(ctx, l)
-		if err != nil {
-			return nil, fmt.Errorf("open storage location: %w", err)
-		}
-		return b, nil
+	case settings.ProviderAWS:
+		return openS3(ctx, l)
+	case settings.ProviderAzure:
+		return openAzure(ctx, l)
+	case settings.ProviderGCP:
+		return openGCS(ctx, l)
 	default:
-		return nil, fmt.Errorf("open storage location: provider %q is not supported by this version; hint: it has %q (short: \"aws\"), which serves S3 and what is compatible with it", l.Provider, providerAWS)
+		return openFilesystem(l)
 	}
 }
 

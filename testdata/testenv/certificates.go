@@ -19,14 +19,14 @@ import (
 
 const (
 	caFile          = "ca.crt"
-	certificateFile = "server.crt"
-	keyFile         = "server.key"
+	certificateFile = "public.crt" // MinIO's names
+	keyFile         = "private.key"
 	validity        = 30 * 24 * time.Hour
 )
 
-// writeCertificates makes a CA and a server certificate for the host of listen
-// and returns the CA's PEM. The CA's key is kept nowhere.
-func writeCertificates(dir, listen string) ([]byte, error) {
+// writeCertificates makes a CA and a server certificate for the host of listen and
+// for the names, and returns the CA's PEM. The CA's key is kept nowhere.
+func writeCertificates(dir, listen string, names ...string) ([]byte, error) {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func writeCertificates(dir, listen string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca := template("testbed S3 CA")
+	ca := template("testbed CA")
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
 	if err != nil {
@@ -47,7 +47,7 @@ func writeCertificates(dir, listen string) ([]byte, error) {
 	}
 	leaf := template(host)
 	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	leaf.DNSNames = []string{"localhost"}
+	leaf.DNSNames = append([]string{"localhost"}, names...)
 	if ip := net.ParseIP(host); ip != nil {
 		leaf.IPAddresses = []net.IP{ip}
 	} else {

@@ -26,13 +26,16 @@ type servers struct {
 	s3         *S3Server
 	buckets    int
 	kubeconfig string
-	other      string   // kubeconfig of the second cluster
-	clusters   []string // their names
+	other      string                  // kubeconfig of the second cluster
+	clusters   []string                // their names
+	azurite    map[bool]*AzuriteServer // by whether they have TLS
+	gcs        *GCSServer
+	cleanups   []func() error // run in this order
 }
 
 // running is the state that Main cleans up. It is a variable of the package
 // since a test binary has one Main, and its tests share the servers.
-var running = &servers{}
+var running = &servers{azurite: map[bool]*AzuriteServer{}}
 
 // Main runs the tests, stops the servers and exits.
 func Main(m *testing.M) {
@@ -52,6 +55,9 @@ func (s *servers) stop() error {
 	var errs []error
 	if s.s3 != nil {
 		errs = append(errs, s.s3.Stop(), os.RemoveAll(filepath.Dir(s.s3.root)))
+	}
+	for _, cleanup := range s.cleanups {
+		errs = append(errs, cleanup())
 	}
 	for _, cluster := range s.clusters {
 		errs = append(errs, clusterDown(cluster))

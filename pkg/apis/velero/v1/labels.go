@@ -134,10 +134,24 @@ const (
 	// RestoreSpecAnnotation is, on the Job of a preview, which has no Restore, what
 	// would be restored: a Restore as JSON.
 	RestoreSpecAnnotation = "kubectl-velero.io/restore-spec"
+	// ClusterIDAnnotation is, on a Backup, the cluster that made it: the UID of its
+	// kube-system namespace.
+	ClusterIDAnnotation = "kubectl-velero.io/cluster-id"
+	// AdoptedClustersAnnotation is, on a BackupStorageLocation, whose backups there
+	// count as this cluster's own: cluster ids, separated by commas, or
+	// AdoptedUnknown.
+	AdoptedClustersAnnotation = "kubectl-velero.io/adopted-clusters"
+	// LockedUntilAnnotation is, on an expired Backup, until when the bucket refuses to
+	// delete it (RFC 3339, UTC).
+	LockedUntilAnnotation = "kubectl-velero.io/locked-until"
 	// ChecksumsAnnotation is, on the Backup in a commit marker, the SHA-256 (hex) of
 	// the object that holds the checksums of all others.
 	ChecksumsAnnotation = "kubectl-velero.io/checksums-sha256"
 )
+
+// AdoptedUnknown stands in AdoptedClustersAnnotation for backups that don't say
+// which cluster made them, as those of a Velero server don't.
+const AdoptedUnknown = "unknown"
 
 // Labels of this program, on the Jobs, CronJobs and bindings that it makes.
 const (
@@ -158,6 +172,8 @@ const (
 	OperationRead     = "read"
 	OperationMaintain = "maintain"
 	OperationSchedule = "schedule"
+	OperationCheck    = "check"
+	OperationSync     = "sync"
 )
 
 // ValidName makes a name fit a label's value as Velero does: a name of more than 63
