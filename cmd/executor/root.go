@@ -32,8 +32,10 @@ Exit codes: 0 completed, 10 refused, 11 partially failed, 12 failed,
 	flags.StringVar(&opts.Kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, ~/.kube/config, then the pod's service account")
 	flags.StringVar(&opts.Context, "context", "", "context of the kubeconfig; default: its current one")
 	flags.StringVar(&opts.CredentialsFile, "credentials-file", run.DefaultCredentialsFile, "credentials of the storage location; a missing file means the cloud SDK's default chain")
+	flags.StringVar(&opts.CustomerKeyFile, "customer-key-file", run.DefaultCustomerKeyFile, "the key that the location's customerKeyEncryptionSecret stands for")
+	flags.StringVar(&opts.StorageDir, "storage-dir", run.DefaultStorageDir, "the folder that holds the buckets of locations of provider filesystem")
 	flags.TextVar(&opts.LogLevel, "log-level", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
-	cmd.AddCommand(newBackupCommand(opts), newRestoreCommand(opts), newPreviewCommand(opts), newDeleteCommand(opts), newMaintainCommand(opts), newReadCommand(opts))
+	cmd.AddCommand(newBackupCommand(opts), newRestoreCommand(opts), newPreviewCommand(opts), newDeleteCommand(opts), newMaintainCommand(opts), newReadCommand(opts), newCheckCommand(opts), newSyncCommand(opts))
 	return cmd
 }
 

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -24,14 +26,18 @@ import (
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/client"
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 	"github.com/kubectl-velero/kubectl-velero/pkg/version"
 )
 
-// DefaultCredentialsFile is where a Job's pod has the location's credentials,
-// when there are any.
-const DefaultCredentialsFile = "/credentials/cloud"
+// Where a Job's pod has what its location needs, as far as there is any.
+const (
+	DefaultCredentialsFile = launch.CredentialsDir + "/" + launch.CredentialsKey
+	DefaultCustomerKeyFile = launch.EncryptionKeyDir + "/" + launch.EncryptionKeyFile
+	DefaultStorageDir      = launch.StorageDir
+)
 
 // Options are the flags common to all operations.
 type Options struct {
@@ -43,6 +49,11 @@ type Options struct {
 	// CredentialsFile is the location's credentials; a file that doesn't exist
 	// means the cloud SDK's default chain.
 	CredentialsFile string
+	// CustomerKeyFile is the key (32 bytes) that the location's config names by
+	// customerKeyEncryptionSecret.
+	CustomerKeyFile string
+	// StorageDir is, for locations of provider filesystem, where their volume is.
+	StorageDir string
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level
 }
@@ -90,7 +101,7 @@ func Start(ctx context.Context, opts Options, subject ...any) (context.Context, 
 		JobName: os.Getenv("JOB_NAME"), JobUID: os.Getenv("JOB_UID"),
 		Attempt: 1, LastAttempt: true, Features: features(os.Getenv("VELERO_FEATURES")),
 	}
-	env.OpenStore = env.openStore(opts.CredentialsFile)
+	env.OpenStore = env.openStore(opts)
 	if err := env.connect(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -126,6 +137,10 @@ func restConfig(opts Options) (*rest.Config, error) {
 	}
 	cfg.QPS = -1 // the API server's own fairness decides; see API Priority and Fairness
 	cfg.UserAgent = version.UserAgent()
+	if os.Getenv("JOB_NAME") != "" {
+		// A proxy in the pod's environment is the way to the storage.
+		cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
 	cfg.WarningHandler = rest.NoWarnings{} // that a kind is deprecated is no news to a backup
 	return cfg, nil
 }
@@ -143,36 +158,6 @@ func (e *Env) connect() error {
 	}
 	e.Discovery = e.Kube.Discovery()
 	return nil
-}
-
-// openStore opens the bucket of a location with the credentials of this pod and
-// the certificates that the location trusts.
-func (e *Env) openStore(credentialsFile string) func(context.Context, *velerov1.BackupStorageLocation) (store.Bucket, error) {
-	return func(ctx context.Context, location *velerov1.BackupStorageLocation) (store.Bucket, error) {
-		caCert, err := e.caCert(ctx, location)
-		if err != nil {
-			return nil, err
-		}
-		return store.Open(ctx, store.FromSpec(location, caCert, credentialsFile))
-	}
-}
-
-// caCert reads the certificates that a location's caCertRef names; nil when it
-// names none.
-func (e *Env) caCert(ctx context.Context, location *velerov1.BackupStorageLocation) ([]byte, error) {
-	if location.Spec.ObjectStorage == nil || location.Spec.ObjectStorage.CACertRef == nil {
-		return nil, nil
-	}
-	from := location.Spec.ObjectStorage.CACertRef
-	secret, err := e.Kube.CoreV1().Secrets(location.Namespace).Get(ctx, from.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("read caCertRef of storage location %q: %w", location.Name, err)
-	}
-	pem, ok := secret.Data[from.Key]
-	if !ok {
-		return nil, fmt.Errorf("read caCertRef of storage location %q: secret %q has no key %q", location.Name, from.Name, from.Key)
-	}
-	return pem, nil
 }
 
 // errDeadline is the cause of a context that ended with the Job's deadline.

@@ -32,8 +32,9 @@ func CheckNamespace(namespace string) error {
 }
 
 // Check looks for what stands in the way of an installation, and changes nothing: a
-// live Velero server (*ServerError), a namespace that is being deleted, and roles of
-// the installation's name that are something else.
+// live Velero server (*ServerError), a namespace that is being deleted, roles of the
+// installation's name that are something else, and a claim that is missing or can't
+// become what is asked for.
 func Check(ctx context.Context, c Cluster, o Options) error {
 	if o.CRDsOnly {
 		return nil
@@ -51,7 +52,10 @@ func Check(ctx context.Context, c Cluster, o Options) error {
 	if err := checkClusterRole(ctx, c.Kubernetes, o); err != nil {
 		return err
 	}
-	return checkBindings(ctx, c.Kubernetes, o)
+	if err := checkBindings(ctx, c.Kubernetes, o); err != nil {
+		return err
+	}
+	return checkClaim(ctx, c.Kubernetes, o)
 }
 
 // ServerError says that a live Velero server is in a namespace. It would take for its

@@ -7,6 +7,7 @@ package install
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -14,8 +15,15 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
 
-// CredentialsSecret is the name of the Secret with the storage's credentials.
-const CredentialsSecret = "cloud-credentials"
+const (
+	// CredentialsSecret is the name of the Secret with the storage's credentials.
+	CredentialsSecret = "cloud-credentials"
+	// CustomerKeySecret is the name of the Secret with the key that an S3 server is to
+	// encrypt objects with.
+	CustomerKeySecret = "encryption-key"
+
+	customerKeyKey = "key"
+)
 
 // Options say what an installation is to be like.
 type Options struct {
@@ -33,11 +41,16 @@ type Options struct {
 	// ServiceAccountAnnotations are given to both service accounts; this is how
 	// clouds bind an identity to them.
 	ServiceAccountAnnotations map[string]string
+	// PodEnv are variables of each Job's executor, such as HTTPS_PROXY.
+	PodEnv []corev1.EnvVar
 	// Features are the feature flags that every Job gets, such as
 	// EnableAPIGroupVersions.
 	Features []string
 	// Credentials is the content of the credentials file; nil makes no Secret.
 	Credentials []byte
+	// CustomerKey is the key that the location's S3 server is to encrypt objects with;
+	// nil makes no Secret.
+	CustomerKey []byte
 	// Location is the default BackupStorageLocation; nil makes none.
 	Location *Location
 	// CRDsOnly leaves out everything but the CustomResourceDefinitions; the other
@@ -58,6 +71,16 @@ type Location struct {
 	// CACert is PEM, what the storage's certificate is checked against; nil means
 	// what the image trusts.
 	CACert []byte
+	// Claim is, for provider filesystem, the PersistentVolumeClaim that is to hold the
+	// backups; it becomes a part of the settings.
+	Claim string
+	// Size is how large a claim is made; zero means that it exists already. An
+	// existing one is enlarged.
+	Size resource.Quantity
+	// StorageClass is that of the claim that is made; empty means the cluster's
+	// default. AccessMode is the claim's; empty means ReadWriteOnce.
+	StorageClass string
+	AccessMode   corev1.PersistentVolumeAccessMode
 }
 
 // Objects returns every object of an installation in the order in which they are to
@@ -81,7 +104,13 @@ func Objects(o Options) ([]runtime.Object, error) {
 	if o.Credentials != nil {
 		objects = append(objects, credentials(o))
 	}
+	if o.CustomerKey != nil {
+		objects = append(objects, customerKey(o))
+	}
 	if o.Location != nil {
+		if o.Location.Claim != "" && !o.Location.Size.IsZero() {
+			objects = append(objects, claim(o))
+		}
 		objects = append(objects, location(o))
 	}
 	template := podTemplate(o)
@@ -114,11 +143,19 @@ func namespace(o Options) *corev1.Namespace {
 }
 
 func credentials(o Options) *corev1.Secret {
+	return secret(o, CredentialsSecret, credentialsKey, o.Credentials)
+}
+
+func customerKey(o Options) *corev1.Secret {
+	return secret(o, CustomerKeySecret, customerKeyKey, o.CustomerKey)
+}
+
+func secret(o Options, name, key string, value []byte) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: named(o.Namespace, CredentialsSecret),
+		ObjectMeta: named(o.Namespace, name),
 		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{credentialsKey: o.Credentials},
+		Data:       map[string][]byte{key: value},
 	}
 }
 
@@ -128,7 +165,7 @@ func location(o Options) *velerov1.BackupStorageLocation {
 		ObjectMeta: named(o.Namespace, velerov1.DefaultName),
 		Spec: velerov1.BackupStorageLocationSpec{
 			Provider: o.Location.Provider,
-			Config:   o.Location.Config,
+			Config:   o.Location.config(o.CustomerKey != nil),
 			Default:  true,
 			ObjectStorage: &velerov1.ObjectStorageLocation{
 				Bucket: o.Location.Bucket,

@@ -45,6 +45,7 @@ func TestInstallations(t *testing.T) {
 		{"the kinds keep what Velero writes", testKinds},
 		{"what stands in the way is told before anything changes", testObstacles},
 		{"uninstall keeps the kinds that others use", testSecondInstallation},
+		{"a claim that holds backups", testStorage},
 		{"uninstall", testUninstall},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.run(t, e) }) {
@@ -188,6 +189,7 @@ func testSchedules(t *testing.T, e *env) {
 		o.Resources.Limits = corev1.ResourceList{}
 		o.PodAnnotations = map[string]string{"example.com/team": "storage"}
 		o.Features = []string{"EnableCSI"}
+		o.PodEnv = []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://proxy:3128"}, {Name: "NO_PROXY", Value: "10.0.0.0/8"}}
 	})
 	if got := changed(e.apply(t, newer)); !slices.Contains(got, "cronjob.batch/schedule-nightly configured") {
 		t.Errorf("got %q", got)
@@ -202,19 +204,19 @@ func testSchedules(t *testing.T, e *env) {
 		pod.Annotations["example.com/team"] != "storage" || !slices.Equal(executor.Args, []string{"backup", "--schedule", "nightly"}) {
 		t.Errorf("the CronJob's pod is now %+v", pod)
 	}
-	if got := featuresOf(executor); got != "EnableCSI" || len(executor.Env) < 2 {
+	if got := featuresOf(executor); got != "EnableCSI" || len(executor.Env) < 2 || !hasVariable(executor, "HTTPS_PROXY") || !hasVariable(executor, "NO_PROXY") {
 		t.Errorf("with features the CronJob's variables are %+v", executor.Env)
 	}
 	if got := changed(e.apply(t, newer)); len(got) > 0 {
 		t.Errorf("the next time: %q", got)
 	}
-	newer.Features = nil
+	newer.Features, newer.PodEnv = nil, newer.PodEnv[:1]
 	e.apply(t, newer)
 	if after, err = e.kube.BatchV1().CronJobs("velero").Get(t.Context(), cron.Name, metav1.GetOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	executor = after.Spec.JobTemplate.Spec.Template.Spec.Containers[0]
-	if featuresOf(executor) != "" || len(executor.Env) == 0 {
+	if featuresOf(executor) != "" || len(executor.Env) == 0 || !hasVariable(executor, "HTTPS_PROXY") || hasVariable(executor, "NO_PROXY") || !hasVariable(executor, "JOB_UID") {
 		t.Errorf("without features the CronJob's variables are %+v", executor.Env)
 	}
 }
@@ -336,6 +338,10 @@ func testSecondInstallation(t *testing.T, e *env) {
 	}
 	e.remove(t, removal)
 	e.mustEqual(t, first)
+}
+
+func hasVariable(c corev1.Container, name string) bool {
+	return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
 }
 
 func testUninstall(t *testing.T, e *env) {

@@ -49,8 +49,10 @@ var (
 	clusterRoleKind        = kind{"rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"}
 	clusterRoleBindingKind = kind{"rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"}
 
+	claimKind = kind{"", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"}
+
 	kinds = []kind{
-		crdKind, namespaceKind, clusterRoleKind, clusterRoleBindingKind,
+		claimKind, crdKind, namespaceKind, clusterRoleKind, clusterRoleBindingKind,
 		{"", "v1", "ServiceAccount", "serviceaccounts"},
 		{"rbac.authorization.k8s.io", "v1", "Role", "roles"},
 		{"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"},

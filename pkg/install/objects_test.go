@@ -57,12 +57,28 @@ func elsewhere(o *install.Options) {
 	o.Features = []string{"EnableCSI", "EnableAPIGroupVersions"}
 }
 
+// inFolder has the backups in a claim that installing makes.
+func inFolder(o *install.Options) {
+	o.Credentials = nil
+	o.Location = &install.Location{
+		Provider: "filesystem", Bucket: "backups", Claim: install.DefaultClaim, Config: map[string]string{"fsGroup": "none"},
+		Size: resource.MustParse("10Gi"), StorageClass: "nfs", AccessMode: corev1.ReadWriteMany,
+	}
+	o.PodEnv = []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://proxy:3128"}, {Name: "VELERO_FEATURES", Value: "lost"}}
+	o.Features = []string{"EnableCSI"}
+}
+
+// encrypted has the server encrypt with a key of the user's own.
+func encrypted(o *install.Options) { o.CustomerKey = []byte("0123456789abcdef0123456789abcdef") }
+
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]install.Options{
-		"usual":     options(),
-		"elsewhere": options(elsewhere),
-		"crds-only": options(func(o *install.Options) { o.CRDsOnly = true }),
+		"usual":      options(),
+		"elsewhere":  options(elsewhere),
+		"filesystem": options(inFolder),
+		"encrypted":  options(encrypted),
+		"crds-only":  options(func(o *install.Options) { o.CRDsOnly = true }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

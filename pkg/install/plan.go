@@ -35,7 +35,7 @@ func Plan(ctx context.Context, c Cluster, namespace string) (*Removal, error) {
 	}
 	r := &Removal{namespace: namespace}
 	for _, step := range []func(context.Context, Cluster) error{
-		r.planBindings, r.planNamespace, r.planKinds, r.findRunning,
+		r.planBindings, r.planNamespace, r.planKinds, r.findRunning, r.planClaims,
 	} {
 		if err := step(ctx, c); err != nil {
 			return nil, err

@@ -49,7 +49,7 @@ func clusterRole(o Options) *rbacv1.ClusterRole {
 				Verbs: []string{"create", "update", "patch", "delete"},
 			},
 			// A volume made from a snapshot, to read its data, is given another
-			// reclaim policy.
+			// reclaim policy, and so is the one that holds backups, to outlive its claim.
 			{APIGroups: []string{""}, Resources: []string{"persistentvolumes"}, Verbs: []string{"update", "patch"}},
 			// Maintenance takes back the rights of restores that are over.
 			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterrolebindings"}, Verbs: []string{"delete"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,12 +28,12 @@ func (a applier) refreshSchedules(ctx context.Context, kube kubernetes.Interface
 	if err != nil {
 		return fmt.Errorf("list the CronJobs of schedules: %w", err)
 	}
-	patch, err := schedulePatch(o)
-	if err != nil {
-		return err
-	}
 	for i := range crons.Items {
 		before := &crons.Items[i]
+		patch, err := schedulePatch(o, before)
+		if err != nil {
+			return err
+		}
 		after, err := kube.BatchV1().CronJobs(o.Namespace).Patch(ctx, before.Name, types.StrategicMergePatchType, patch,
 			metav1.PatchOptions{FieldManager: fieldManager})
 		if err != nil {
@@ -50,12 +51,12 @@ func (a applier) refreshSchedules(ctx context.Context, kube kubernetes.Interface
 }
 
 // schedulePatch changes the executor container of a CronJob's pods, and no other.
-func schedulePatch(o Options) ([]byte, error) {
+func schedulePatch(o Options, before *batchv1.CronJob) ([]byte, error) {
 	container := map[string]any{
 		"name":      launch.ContainerName,
 		"image":     o.Image,
 		"resources": map[string]any{"$patch": "replace", "requests": o.Resources.Requests, "limits": o.Resources.Limits},
-		"env":       featuresPatch(o.Features),
+		"env":       environmentPatch(o, before),
 	}
 	if o.ImagePullPolicy != "" {
 		container["imagePullPolicy"] = corev1.PullPolicy(o.ImagePullPolicy)
@@ -67,12 +68,23 @@ func schedulePatch(o Options) ([]byte, error) {
 	return json.Marshal(nest(pod, "spec", "jobTemplate", "spec", "template"))
 }
 
-// featuresPatch leaves the other variables as they are.
-func featuresPatch(names []string) any {
-	if len(names) == 0 {
-		return []any{map[string]any{"$patch": "delete", "name": featuresVariable}}
+// environmentPatch sets the installation's variables and removes those that it no
+// longer has. Those that every Job is given stay as they are.
+func environmentPatch(o Options, before *batchv1.CronJob) []any {
+	want := environment(o)
+	patch := []any{} // null would remove them all
+	for _, container := range before.Spec.JobTemplate.Spec.Template.Spec.Containers {
+		for _, v := range container.Env {
+			isWanted := slices.ContainsFunc(want, func(w corev1.EnvVar) bool { return w.Name == v.Name })
+			if container.Name == launch.ContainerName && !isWanted && !launch.IsJobVariable(v.Name) {
+				patch = append(patch, map[string]any{"$patch": "delete", "name": v.Name})
+			}
+		}
 	}
-	return features(names)
+	for _, v := range want {
+		patch = append(patch, v)
+	}
+	return patch
 }
 
 // nest wraps value in objects, one for each key, the first outermost.

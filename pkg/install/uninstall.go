@@ -21,6 +21,10 @@ type Removal struct {
 	Running []string
 	// Kept says why the CustomResourceDefinitions stay; empty if they don't.
 	Kept []string
+	// Claims are those that hold backups and go with the namespace. Their volumes
+	// stay, with the backups, unless DeleteVolumes is set before Run.
+	Claims        []HeldClaim
+	DeleteVolumes bool
 
 	namespace string
 	targets   []target // in the order in which they are deleted
@@ -45,6 +49,9 @@ func (r *Removal) Objects() []ref.Object {
 // Run deletes it all and calls deleted after each object. What is gone already is
 // passed over. The cluster takes its time to finish; Wait waits for it.
 func (r *Removal) Run(ctx context.Context, c Cluster, deleted func(Change)) error {
+	if err := r.settleVolumes(ctx, c.Kubernetes); err != nil {
+		return err
+	}
 	if err := stripFinalizers(ctx, c, r.namespace); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package install
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func executor(o Options) corev1.Container {
 		Name:            launch.ContainerName,
 		Image:           o.Image,
 		ImagePullPolicy: o.ImagePullPolicy,
-		Env:             features(o.Features),
+		Env:             environment(o),
 		Resources:       o.Resources,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false),
@@ -73,11 +74,16 @@ func executor(o Options) corev1.Container {
 // commas.
 const featuresVariable = "VELERO_FEATURES"
 
-func features(names []string) []corev1.EnvVar {
-	if len(names) == 0 {
-		return nil
+// environment is what an installation settles of its Jobs' variables; a feature list
+// of its own among PodEnv gives way.
+func environment(o Options) []corev1.EnvVar {
+	env := slices.DeleteFunc(slices.Clone(o.PodEnv), func(v corev1.EnvVar) bool {
+		return v.Name == featuresVariable && len(o.Features) > 0
+	})
+	if len(o.Features) == 0 {
+		return env
 	}
-	return []corev1.EnvVar{{Name: featuresVariable, Value: strings.Join(names, ",")}}
+	return append(env, corev1.EnvVar{Name: featuresVariable, Value: strings.Join(o.Features, ",")})
 }
 
 // credentialsSource is optional: an installation may do without credentials, and get

@@ -29,7 +29,7 @@ func whyNoPod(events []corev1.Event) string {
 func whyPending(pod *corev1.Pod, events []corev1.Event, now time.Time) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return "no node can take its pod: " + oneLine(c.Message)
+			return "no node can take its pod: " + oneLine(c.Message) + volumeHint(c.Message)
 		}
 	}
 	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
@@ -40,12 +40,18 @@ func whyPending(pod *corev1.Pod, events []corev1.Event, now time.Time) string {
 		}
 	}
 	// The kubelet says these only in events, and says them again while they last.
-	for _, reason := range []string{"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"} {
-		if e := newest(events, reason); e != nil {
-			return "its pod can't start: " + oneLine(e.Message)
+	for _, reason := range []string{"FailedAttachVolume", "FailedMount", "FailedCreatePodSandBox"} {
+		if e := newest(events, reason); e != nil && !isAttachedSince(events, *e) {
+			return "its pod can't start: " + oneLine(e.Message) + volumeHint(e.Message)
 		}
 	}
 	return whySlow(executor(pod.Spec.DeepCopy()).Image, events, now)
+}
+
+// isAttachedSince reports whether a volume that could not be attached then was later.
+func isAttachedSince(events []corev1.Event, failed corev1.Event) bool {
+	attached := newest(events, "SuccessfulAttachVolume")
+	return failed.Reason == "FailedAttachVolume" && attached != nil && when(*attached).After(when(failed))
 }
 
 // slowPull is how long an image may be pulled before it is worth a word. A

@@ -26,10 +26,6 @@ const (
 	// RestoreServiceAccount is theirs.
 	ServiceAccount        = "velero"
 	RestoreServiceAccount = "velero-restore"
-	// CredentialsDir is where a location's Secret is mounted; the file in it is
-	// named CredentialsKey.
-	CredentialsDir = "/credentials"
-	CredentialsKey = "cloud"
 )
 
 // Times of a Job when the Operation names none.
@@ -68,9 +64,9 @@ type Operation struct {
 	Args []string
 	// Env is added to the template's.
 	Env []corev1.EnvVar
-	// Credential is the key of a Secret to mount instead of the template's; nil
-	// keeps that.
-	Credential *corev1.SecretKeySelector
+	// Location is the one that the Job opens: what MountsOf says of it is mounted
+	// beside, or instead of, what the template has. Nil mounts nothing of its own.
+	Location *velerov1.BackupStorageLocation
 	// TTL and Deadline replace the defaults when they aren't zero.
 	TTL, Deadline time.Duration
 	// Annotations are the Job's.

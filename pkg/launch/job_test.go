@@ -63,7 +63,7 @@ func TestGolden(t *testing.T) {
 	restore := backupOperation()
 	restore.Kind, restore.ServiceAccount = velerov1.OperationRestore, RestoreServiceAccount
 	restore.Args, restore.Owner = []string{"restore", "--name", "shop"}, Owner("Restore", "shop", uid)
-	restore.Credential = &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "second"}, Key: "aws"}
+	restore.Location = withCredential("second", "aws")
 
 	read := Operation{
 		Kind: velerov1.OperationRead, Namespace: "velero", Name: "shop", UID: uid,
@@ -78,7 +78,14 @@ func TestGolden(t *testing.T) {
 		Containers: []corev1.Container{{Name: ContainerName, Image: "executor"}},
 	}}}
 	credential := backupOperation()
-	credential.Credential = restore.Credential
+	credential.Location = restore.Location
+
+	encrypted := backupOperation()
+	encrypted.Location = everything()
+	folder := backupOperation()
+	folder.Location = inFolder()
+	readFolder := read
+	readFolder.Location = inFolder()
 
 	cases := map[string]any{
 		"backup":           Job(installed(), backupOperation()),
@@ -88,6 +95,9 @@ func TestGolden(t *testing.T) {
 		"schedule-paused":  CronJob(installed(), schedule, "@every 6h", "Europe/Paris", true),
 		"bare-template":    Job(bare, backupOperation()),
 		"bare-credentials": Job(bare, credential),
+		"encrypted":        Job(installed(), encrypted),
+		"filesystem":       Job(installed(), folder),
+		"filesystem-read":  Job(bare, readFolder),
 	}
 	for name, object := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +132,7 @@ func TestJobLeavesTheTemplateAlone(t *testing.T) {
 	t.Parallel()
 	template := installed()
 	op := backupOperation()
-	op.Credential = &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "s"}, Key: "k"}
+	op.Location = everything()
 	Job(template, op)
 	if diff := cmp.Diff(installed(), template); diff != "" {
 		t.Error(diff)

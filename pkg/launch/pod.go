@@ -30,9 +30,7 @@ func podTemplate(template *corev1.PodTemplate, op Operation) corev1.PodTemplateS
 	container.Args = slices.Clone(op.Args)
 	container.Env = override(container.Env, environment(op))
 	container.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
-	if op.Credential != nil {
-		mountCredential(spec, container, op.Credential)
-	}
+	mountLocation(&pod, container, op)
 	restrict(spec)
 	return pod
 }
@@ -79,6 +77,13 @@ func environment(op Operation) []corev1.EnvVar {
 	}, op.Env...)
 }
 
+// IsJobVariable reports whether a variable of an executor says where it runs and with
+// what, rather than being a setting of the installation.
+func IsJobVariable(name string) bool {
+	return name == LocationMountsVariable ||
+		slices.ContainsFunc(environment(Operation{}), func(v corev1.EnvVar) bool { return v.Name == name })
+}
+
 // override gives the template's variables and ours; ours win.
 func override(template, ours []corev1.EnvVar) []corev1.EnvVar {
 	kept := slices.DeleteFunc(template, func(t corev1.EnvVar) bool {
@@ -91,31 +96,6 @@ func fieldEnv(name, path string) corev1.EnvVar {
 	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
 		FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path},
 	}}
-}
-
-// mountCredential puts the key of a location's own Secret where the executor
-// looks for the installation's.
-func mountCredential(spec *corev1.PodSpec, container *corev1.Container, key *corev1.SecretKeySelector) {
-	source := corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-		SecretName: key.Name,
-		Items:      []corev1.KeyToPath{{Key: key.Key, Path: CredentialsKey}},
-		Optional:   key.Optional,
-	}}
-	for _, mount := range container.VolumeMounts {
-		if mount.MountPath != CredentialsDir {
-			continue
-		}
-		for i := range spec.Volumes {
-			if spec.Volumes[i].Name == mount.Name {
-				spec.Volumes[i].VolumeSource = source
-				return
-			}
-		}
-	}
-	const volume = "cloud-credentials"
-	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volume, VolumeSource: source})
-	container.VolumeMounts = append(container.VolumeMounts,
-		corev1.VolumeMount{Name: volume, MountPath: CredentialsDir, ReadOnly: true})
 }
 
 // restrict fills in what the restricted profile of Pod Security asks for and

@@ -34,8 +34,14 @@ func Template(ctx context.Context, kube kubernetes.Interface, namespace string) 
 
 // Start creates job and returns it as the cluster has it. A Job of the same
 // name and operation that is there already is returned instead, so Start may be
-// repeated. A refusal by a quota or an admission policy says so.
+// repeated. A refusal by a quota or an admission policy says so, and so does a claim
+// that its pod could not mount, see CheckClaim.
 func Start(ctx context.Context, kube kubernetes.Interface, job *batchv1.Job) (*batchv1.Job, error) {
+	for _, claim := range claimsOf(&job.Spec.Template.Spec) {
+		if err := checkClaim(ctx, kube, job.Namespace, claim); err != nil {
+			return nil, fmt.Errorf("start Job %q: %w", job.Name, err)
+		}
+	}
 	jobs := kube.BatchV1().Jobs(job.Namespace)
 	created, err := jobs.Create(ctx, job, metav1.CreateOptions{})
 	switch {
