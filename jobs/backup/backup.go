@@ -51,6 +51,8 @@ type operation struct {
 	planned *plan
 	// index tells where in the archive what is; nil before the archive is whole.
 	index *archive.Index
+	// location is where the backup goes; nil before it was opened.
+	location *velerov1.BackupStorageLocation
 	// claimed says that the name in the bucket is this backup's.
 	claimed bool
 	// adopted is the marker that an earlier attempt wrote; usually nil.
@@ -99,7 +101,7 @@ func (o *operation) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("storage location %q: %w", location.Name, err)
 	}
-	o.catalog = catalog.New(bucket)
+	o.location, o.catalog = location, catalog.New(bucket)
 	var committed *catalog.AlreadyCommittedError
 	switch err := o.claim(ctx); {
 	case errors.As(err, &committed):
@@ -109,6 +111,7 @@ func (o *operation) run(ctx context.Context) error {
 		return err
 	}
 	o.claimed = true
+	o.keepVolume(ctx, location)
 	if o.planned, err = o.plan(ctx); err != nil {
 		return err
 	}
@@ -140,6 +143,11 @@ func (o *operation) beat(ctx context.Context) func() {
 // or another attempt follows.
 func (o *operation) end(ctx context.Context, runErr error) (report.Summary, error) {
 	summary := o.summary(ctx, runErr)
+	if o.location != nil {
+		// At the end, since after a write lists of other kinds have to wait for the
+		// API server's cache.
+		o.NoteLocation(ctx, o.location, runErr)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	phase := summary.Outcome.Phase()

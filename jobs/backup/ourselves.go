@@ -11,6 +11,7 @@ import (
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 )
 
 // Secrets of an install that hold keys to the backups; a backup that held them
@@ -26,12 +27,15 @@ const (
 type ourselves struct {
 	namespaces map[string]bool
 	secrets    places
+	// claims and volumes hold the backups of locations that are file systems.
+	claims  places
+	volumes map[string]bool
 }
 
 // readLocations returns the storage locations of our namespace, and notes what
 // the locations of every install name.
 func (o *operation) readLocations(ctx context.Context) ([]velerov1.BackupStorageLocation, error) {
-	ours := ourselves{namespaces: map[string]bool{}, secrets: places{}}
+	ours := ourselves{namespaces: map[string]bool{}, secrets: places{}, claims: places{}, volumes: map[string]bool{}}
 	ours.install(o.Namespace)
 	locations, err := everywhere(ctx, o.Namespace, "storage locations", o.Client.BackupStorageLocations)
 	if err != nil {
@@ -40,9 +44,12 @@ func (o *operation) readLocations(ctx context.Context) ([]velerov1.BackupStorage
 	var own []velerov1.BackupStorageLocation
 	for _, location := range locations.Items {
 		ours.install(location.Namespace)
-		ours.secret(location.Namespace, location.Spec.Credential)
-		if bucket := location.Spec.ObjectStorage; bucket != nil {
-			ours.secret(location.Namespace, bucket.CACertRef)
+		mounts := launch.MountsOf(&location)
+		for _, secret := range []*corev1.SecretKeySelector{mounts.Credential, mounts.EncryptionKey, mounts.CACert} {
+			ours.secret(location.Namespace, secret)
+		}
+		if err := o.noteClaim(ctx, ours, location.Namespace, mounts.Claim); err != nil {
+			return nil, err
 		}
 		if location.Namespace == o.Namespace {
 			own = append(own, location)
@@ -58,6 +65,26 @@ func (o *operation) readLocations(ctx context.Context) ([]velerov1.BackupStorage
 	}
 	o.ours = ours
 	return own, nil
+}
+
+// noteClaim notes the claim, and its volume, that holds a location's backups; an
+// empty name is none.
+func (o *operation) noteClaim(ctx context.Context, ours ourselves, namespace, name string) error {
+	if name == "" {
+		return nil
+	}
+	ours.claims[place{namespace, name}] = true
+	claim, err := o.Kube.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read PersistentVolumeClaim %q, which holds backups: %w", name, err)
+	}
+	if claim.Spec.VolumeName != "" {
+		ours.volumes[claim.Spec.VolumeName] = true
+	}
+	return nil
 }
 
 // lister lists the objects of one of our kinds.
@@ -96,6 +123,9 @@ func (ours ourselves) reason(resource schema.GroupResource, obj cluster.Object) 
 	switch {
 	case resource.Group == "" && resource.Resource == "secrets" && ours.secrets[placeOf(obj)]:
 		return reasonCredentials
+	case resource.Group == "" && resource.Resource == "persistentvolumeclaims" && ours.claims[placeOf(obj)],
+		resource.Group == "" && resource.Resource == "persistentvolumes" && ours.volumes[obj.Name]:
+		return reasonStorage
 	case velerov1.Ours(resource, obj.Labels, obj.Namespace == "" || ours.namespaces[obj.Namespace]):
 		return reasonOurs
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -78,12 +77,17 @@ func (o *operation) prepare(ctx context.Context) (*velerov1.BackupStorageLocatio
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's version: %w", err)
 	}
+	clusterID, err := o.ClusterID(ctx)
+	if err != nil {
+		return nil, err
+	}
 	setMap(&o.backup.Labels, velerov1.StorageLocationLabel, velerov1.ValidName(location.Name))
 	for key, value := range map[string]string{
 		velerov1.SourceClusterK8sGitVersionAnnotation:   version.GitVersion,
 		velerov1.SourceClusterK8sMajorVersionAnnotation: version.Major,
 		velerov1.SourceClusterK8sMinorVersionAnnotation: version.Minor,
 		velerov1.ResourceTimeoutAnnotation:              resourceTimeout.String(),
+		velerov1.ClusterIDAnnotation:                    clusterID,
 		velerov1.JobNameAnnotation:                      o.JobName,
 		velerov1.JobUIDAnnotation:                       o.JobUID,
 		velerov1.AttemptAnnotation:                      strconv.Itoa(o.Attempt),
@@ -193,15 +197,10 @@ func findLocation(name string, locations []velerov1.BackupStorageLocation) (*vel
 // claim takes the backup's name in the bucket, or finds that an earlier attempt
 // of this very backup got as far as the marker.
 func (o *operation) claim(ctx context.Context) error {
-	kubeSystem, err := o.Kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("read the cluster's identity: %w", err)
-	}
-	claim := catalog.Claim{BackupUID: string(o.backup.UID), Attempt: o.Attempt, Created: *now()}
-	if err == nil {
-		claim.ClusterID = string(kubeSystem.UID)
-	}
-	err = o.catalog.Claim(ctx, o.backup.Name, claim)
+	err := o.catalog.Claim(ctx, o.backup.Name, catalog.Claim{
+		ClusterID: o.backup.Annotations[velerov1.ClusterIDAnnotation],
+		BackupUID: string(o.backup.UID), Attempt: o.Attempt, Created: *now(),
+	})
 	var taken *catalog.TakenError
 	if errors.As(err, &taken) {
 		return fmt.Errorf("storage location %q: %w", o.backup.Spec.StorageLocation, err)

@@ -50,6 +50,7 @@ func (f *fixture) storeThrough(act fault) velerov1.BackupSpec {
 	for key, value := range f.location.Config {
 		config[key] = value
 	}
+	config["partSizeMiB"] = "5" // so that a small archive has several parts
 	config["s3Url"] = proxy(f.t, f.location.Config["s3Url"], http.DefaultTransport, act)
 	f.addLocation("proxied", f.location.Bucket, config)
 	return velerov1.BackupSpec{StorageLocation: "proxied", IncludedNamespaces: []string{f.app}}

@@ -19,6 +19,7 @@ const (
 	reasonExcludedName   = "among the excluded objects"
 	reasonOurs           = "does the work of kubectl-velero itself"
 	reasonCredentials    = "holds the key of a storage location or repository"
+	reasonStorage        = "holds the backups of a storage location"
 	reasonHook           = "pre hook failed"
 	reasonGone           = "deleted during the backup"
 	reasonBroken         = "can't be stored"

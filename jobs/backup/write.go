@@ -27,7 +27,7 @@ func refOf(k *kind, obj cluster.Object) ref.Object {
 func (c *collector) skip(ctx context.Context, k *kind, obj place, reason string) {
 	k.skip(reason)
 	level := slog.LevelDebug
-	if reason == reasonOurs || reason == reasonCredentials {
+	if reason == reasonOurs || reason == reasonCredentials || reason == reasonStorage {
 		level = slog.LevelInfo // what nobody asked for is worth a line
 	}
 	c.Log.Log(ctx, level, "skipped", "resource", k.coverage.Resource, "namespace", obj.namespace, "name", obj.name, "reason", reason)

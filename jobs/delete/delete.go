@@ -7,6 +7,7 @@ package delete
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -55,6 +56,8 @@ type operation struct {
 	report   *report.Report
 	// marked says that the Backup stands in phase Deleting.
 	marked bool
+	// expired is set when nobody asked for this deletion but the backup's time.
+	expired *expired
 }
 
 // refuse makes the error of a deletion that doesn't begin: nothing was changed.
@@ -68,9 +71,11 @@ func refuse(reason, hint string) error {
 // one that failed half-way leaves the Backup in phase Deleting, with the causes
 // in an annotation and an Event. The error is what kept it from saying so.
 func Run(ctx context.Context, cfg Config) (report.Summary, error) {
-	o := &operation{Config: cfg, report: report.New()}
+	o := newOperation(cfg)
 	return o.end(ctx, o.run(ctx))
 }
+
+func newOperation(cfg Config) *operation { return &operation{Config: cfg, report: report.New()} }
 
 // run is the deletion itself.
 func (o *operation) run(ctx context.Context) error {
@@ -79,6 +84,9 @@ func (o *operation) run(ctx context.Context) error {
 	}
 	if o.backup == nil && o.Location == "" {
 		return nil // an earlier attempt got to the end
+	}
+	if err := o.checkExpired(); err != nil {
+		return err
 	}
 	if err := o.checkIdle(ctx); err != nil {
 		return err
@@ -94,7 +102,7 @@ func (o *operation) run(ctx context.Context) error {
 	defer stop()
 	if files {
 		if err := o.deleteFiles(ctx); err != nil {
-			return err
+			return o.unmarkWhole(ctx, err)
 		}
 	}
 	if err := o.deleteRestores(ctx); err != nil {
@@ -136,8 +144,12 @@ func (o *operation) end(ctx context.Context, runErr error) (report.Summary, erro
 	defer cancel()
 	var err error
 	switch {
+	case s.Outcome == report.Completed && o.expired != nil:
+		o.record.Event(ctx, corev1.EventTypeNormal, "BackupExpired", fmt.Sprintf("its time was up: the backup, its files and %d restores are deleted", len(o.restores)))
 	case s.Outcome == report.Completed:
 		o.record.Event(ctx, corev1.EventTypeNormal, "BackupDeleted", fmt.Sprintf("the backup, its files and %d restores are deleted", len(o.restores)))
+	case o.expired != nil && errors.Is(runErr, store.ErrLocked):
+		// Maintenance tells that, once.
 	case s.Outcome == report.Usage:
 		o.record.Event(ctx, corev1.EventTypeWarning, "BackupDeleteRefused", s.Reason)
 	default:

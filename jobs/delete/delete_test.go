@@ -111,6 +111,11 @@ func (w *world) run(t *testing.T, cfg deletejob.Config) report.Summary {
 	return summary
 }
 
+// writes are those to the cluster, without what is noted about the location.
+func (w *world) writes() []string {
+	return slices.DeleteFunc(w.api.Writes(), func(write string) bool { return strings.Contains(write, "/backupstoragelocations/") })
+}
+
 // events are those of the backup, as "reason: message".
 func (w *world) events() []string {
 	var all []string
@@ -144,7 +149,7 @@ func TestDeletesEverythingInOrder(t *testing.T) {
 		t.Errorf("left in the bucket (-want +got):\n%s", diff)
 	}
 	// Signs of life come at any time; the first write is that of the phase.
-	writes := w.api.Writes()
+	writes := w.writes()
 	writes = append(writes[:1], slices.DeleteFunc(writes[1:], func(write string) bool { return write == "PATCH "+backupPath })...)
 	want = []string{
 		"PATCH " + backupPath,
@@ -225,7 +230,7 @@ func TestRefusals(t *testing.T) {
 		},
 		"another cluster's": {
 			backup: backup(velerov1.BackupPhaseCompleted), files: map[string]string{"backups/shop/shop-claim.json": otherClaim},
-			want: `backup "shop" was made by another cluster (its kube-system namespace has UID "other-cluster"); hint: delete it there, or use --force if that cluster needs it no more`,
+			want: `backup "shop" was made by another cluster (its kube-system namespace has UID "other-cluster"); hint: delete it there, or use --force if that cluster needs it no more; if this one took its place, let it adopt the backups: backup-location adopt`,
 		},
 		"snapshots": {
 			backup: backup(velerov1.BackupPhaseCompleted),
@@ -245,7 +250,7 @@ func TestRefusals(t *testing.T) {
 		},
 		"only in the bucket, another cluster's": {
 			cfg: deletejob.Config{Location: "default"}, files: map[string]string{"backups/shop/shop-claim.json": otherClaim},
-			want: `backup "shop" was made by another cluster (its kube-system namespace has UID "other-cluster"); hint: delete it there, or use --force if that cluster needs it no more`,
+			want: `backup "shop" was made by another cluster (its kube-system namespace has UID "other-cluster"); hint: delete it there, or use --force if that cluster needs it no more; if this one took its place, let it adopt the backups: backup-location adopt`,
 		},
 		"only in the bucket, another namespace's": {
 			cfg: deletejob.Config{Location: "default", Force: true}, files: map[string]string{"backups/shop/shop-claim.json": ourClaim},
@@ -281,7 +286,7 @@ func TestRefusals(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("summary (-want +got):\n%s", diff)
 			}
-			if writes, deleted := w.api.Writes(), w.bucket.Deleted(); len(writes)+len(deleted) > 0 {
+			if writes, deleted := w.writes(), w.bucket.Deleted(); len(writes)+len(deleted) > 0 {
 				t.Errorf("a refusal wrote %q and deleted %q", writes, deleted)
 			}
 			if events := w.events(); test.backup != nil && (len(events) != 1 || !strings.HasPrefix(events[0], "BackupDeleteRefused: ")) {
@@ -409,8 +414,12 @@ func TestStoreDownBeforeTheBeginning(t *testing.T) {
 	if got := w.run(t, deletejob.Config{}); got.Outcome != report.Failed {
 		t.Errorf("summary = %+v", got)
 	}
-	if writes := w.api.Writes(); len(writes) > 0 {
+	if writes := w.writes(); len(writes) > 0 {
 		t.Errorf("writes = %q; want the backup untouched", writes)
+	}
+	location := w.api.Get(veleroNamespace + "backupstoragelocations/default")
+	if phase, _, _ := unstructured.NestedString(location.Object, "status", "phase"); phase != "Unavailable" {
+		t.Errorf("phase of the location = %q, want Unavailable", phase)
 	}
 }
 

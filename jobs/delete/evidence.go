@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -17,8 +16,9 @@ import (
 
 // evidence is what is known about whose the files in the bucket are.
 type evidence struct {
-	name      string
-	clusterID string
+	name string
+	// own are the clusters whose backups are deleted without force.
+	own catalog.Ours
 	// backup is the object in the cluster, claim and marker are those in the
 	// bucket; each nil when there is none.
 	backup *velerov1.Backup
@@ -74,18 +74,36 @@ func (e evidence) judgeWithoutRecord() error {
 
 func (e evidence) refuseForeign() error {
 	return refuse(
-		fmt.Sprintf("backup %q was made by another cluster (its kube-system namespace has UID %q)", e.name, e.claim.ClusterID),
-		"delete it there, or use --force if that cluster needs it no more",
+		fmt.Sprintf("backup %q was made by another cluster (its kube-system namespace has UID %q)", e.name, e.cluster()),
+		"delete it there, or use --force if that cluster needs it no more; if this one took its place, let it adopt the backups: backup-location adopt",
 	)
 }
 
-// foreign reports whether another cluster made the files. Without a claim nobody
-// knows, and Velero, which makes none, deletes from any cluster.
+// foreign reports whether another cluster made the files. Without a claim, and
+// without a word in the marker, nobody knows, and Velero, which leaves neither,
+// deletes from any cluster.
 func (e evidence) foreign() bool {
-	if e.claim == nil || e.claim.ClusterID == e.clusterID && e.clusterID != "" {
+	cluster := e.cluster()
+	switch {
+	case e.claim == nil && cluster == "":
 		return false
+	case e.own.Has(cluster):
+		return false
+	case e.claim == nil:
+		return e.backup == nil || e.marker.UID != e.backup.UID
 	}
 	return e.backup == nil || e.claim.BackupUID != string(e.backup.UID)
+}
+
+// cluster is the id of the cluster that made the files; empty when they don't say.
+func (e evidence) cluster() string {
+	switch {
+	case e.claim != nil:
+		return e.claim.ClusterID
+	case e.marker != nil:
+		return e.marker.Annotations[velerov1.ClusterIDAnnotation]
+	}
+	return ""
 }
 
 // ours reports whether the files are the very run's of a backup that failed.
@@ -144,21 +162,40 @@ func (o *operation) gather(ctx context.Context) (evidence, error) {
 		return e, fmt.Errorf("storage location %q: %w", o.location.Name, err)
 	}
 	o.catalog = catalog.New(o.bucket)
-	if e.claim, err = o.claim(ctx); err != nil {
+	err = o.readMaker(ctx, &e)
+	if o.expired == nil || err != nil { // maintenance has just noted that all is well
+		o.NoteLocation(ctx, o.location, err)
+	}
+	if err != nil {
 		return e, err
 	}
-	if e.claim == nil && (o.backup == nil || neverSucceeded(o.backup)) {
-		if e.marker, err = o.marker(ctx); err != nil {
-			return e, err
-		}
-	}
-	if e.clusterID, err = o.clusterID(ctx); err != nil {
+	id, err := o.ClusterID(ctx)
+	if err != nil {
 		return e, err
 	}
-	if o.backup == nil {
+	if e.own = catalog.OursIn(o.location, id); o.backup == nil {
 		err = o.gatherWithoutRecord(ctx, &e)
 	}
 	return e, err
+}
+
+// readMaker reads what the bucket says about who made the files.
+func (o *operation) readMaker(ctx context.Context, e *evidence) (err error) {
+	if e.claim, err = o.claim(ctx); err != nil || e.claim != nil {
+		return err
+	}
+	e.marker, err = o.marker(ctx)
+	if err != nil && o.backup != nil && !neverSucceeded(o.backup) && !fromStore(err) {
+		// A marker that is torn must not keep its backup for ever.
+		o.warn(err)
+		return nil
+	}
+	return err
+}
+
+// fromStore reports whether err is the store's, rather than about what it gave.
+func fromStore(err error) bool {
+	return store.Temporary(err) || errors.Is(err, store.ErrDenied) || errors.Is(err, store.ErrNoBucket)
 }
 
 func (o *operation) claim(ctx context.Context) (*catalog.Claim, error) {
@@ -172,7 +209,7 @@ func (o *operation) claim(ctx context.Context) (*catalog.Claim, error) {
 	return &claim, nil
 }
 
-// marker reads the commit marker. One that can't be decoded is nobody's.
+// marker reads the commit marker; nil when there is none.
 func (o *operation) marker(ctx context.Context) (*velerov1.Backup, error) {
 	marker, err := o.catalog.ReadBackup(ctx, o.Backup)
 	if errors.Is(err, store.ErrNotExist) {
@@ -182,19 +219,6 @@ func (o *operation) marker(ctx context.Context) (*velerov1.Backup, error) {
 		return nil, fmt.Errorf("storage location %q: %w", o.location.Name, err)
 	}
 	return marker, nil
-}
-
-// clusterID is the UID of namespace kube-system, as claims have it; empty when
-// there is no such namespace.
-func (o *operation) clusterID(ctx context.Context) (string, error) {
-	namespace, err := o.Kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the cluster's identity: %w", err)
-	}
-	return string(namespace.UID), nil
 }
 
 // gatherWithoutRecord looks at what stands in for the object.

@@ -109,7 +109,7 @@ func TestRefusedOnRealServers(t *testing.T) {
 	job := i.Job(velerov1.OperationBackup, "runs", runs.UID)
 	before := keys(t, i.Bucket)
 	for name, want := range map[string]string{
-		"theirs": `backup "theirs" was made by another cluster (its kube-system namespace has UID "another-cluster"); hint: delete it there, or use --force if that cluster needs it no more`,
+		"theirs": `backup "theirs" was made by another cluster (its kube-system namespace has UID "another-cluster"); hint: delete it there, or use --force if that cluster needs it no more; if this one took its place, let it adopt the backups: backup-location adopt`,
 		"runs":   `Backup "runs" is in progress (Job "` + job + `"); hint: wait until it has ended, or stop it by deleting its Job`,
 		"nobody": `backup "nobody" doesn't exist in namespace "` + i.Namespace + `"; hint: to delete what only a bucket still holds, name its storage location with --location`,
 	} {

@@ -2,6 +2,7 @@ package delete
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,6 +13,7 @@ import (
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/record"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 )
 
 // mark sets phase Deleting, unless the Backup changed since it was read: then
@@ -31,6 +33,30 @@ func (o *operation) mark(ctx context.Context) error {
 	}
 	o.marked = true
 	return nil
+}
+
+// unmarkWhole takes phase Deleting back from a backup that the store refuses to
+// delete and that is still whole: it can be restored as before. The error that it
+// returns is err, with what to expect.
+func (o *operation) unmarkWhole(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		err = fmt.Errorf("%w; hint: delete it again when it is no longer locked; maintenance does so by itself for backups that have expired", err)
+	case !errors.Is(err, store.ErrDenied):
+		return err
+	}
+	if o.backup == nil || o.backup.Status.Phase == velerov1.BackupPhaseDeleting {
+		return err
+	}
+	whole, existsErr := o.catalog.Exists(ctx, o.Backup)
+	if existsErr != nil || !whole && !neverSucceeded(o.backup) {
+		return errors.Join(err, existsErr)
+	}
+	if patchErr := o.record.Patch(ctx, map[string]any{"status": map[string]any{"phase": o.backup.Status.Phase}}); patchErr != nil {
+		return errors.Join(err, patchErr)
+	}
+	o.marked = false
+	return err
 }
 
 // deleteFiles deletes everything under the backup's name in the bucket.

@@ -34,11 +34,17 @@ func (m *maintenance) endBackups(ctx context.Context) error {
 }
 
 func (m *maintenance) endBackup(ctx context.Context, obj ref.Object, backup *velerov1.Backup, state launch.State) error {
+	if m.Location != "" && backup.Spec.StorageLocation != m.Location {
+		return nil
+	}
 	verdict := launch.Judge(state)
 	if !inProgress(state) || !verdict.AskBucket {
 		return m.settle(ctx, obj, state, verdict)
 	}
 	marker, err := m.marker(ctx, backup)
+	if errors.Is(err, errOwnJob) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("%s; whether the backup is complete all the same is not known: %w", verdict.Reason, err)
 	}

@@ -1,6 +1,7 @@
 // Package maintain does the chores that Velero's server would do all the time,
-// once: it gives operations that ended without a word their end, and removes
-// what they left behind. Each chore is one function and may be done at any time,
+// once: it gives operations that ended without a word their end, removes what
+// they left behind, looks whether storage locations can be reached, shows the
+// backups in them, and deletes those whose time is up. Each chore is one function and may be done at any time,
 // by hand too, and twice at once; none depends on another having been done.
 // Whether an operation has ended is judged by package launch, as for the plugin;
 // maintenance is who can also look into the bucket. What a Velero server made is
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
@@ -35,6 +35,10 @@ type Config struct {
 	// StartTimeout is how long a Backup or Restore may wait for its Job to start
 	// before it counts as failed; 0 means for ever.
 	StartTimeout time.Duration
+	// Location restricts the chores to one storage location and the Backups in it:
+	// for the Job of a location whose credentials, certificates or volume only a Job
+	// of its own has. Empty means everything; such locations then get their Job.
+	Location string
 }
 
 // maintenance is one run of the chores.
@@ -43,15 +47,11 @@ type maintenance struct {
 	observer *launch.Observer
 	report   *report.Report
 	// opened are the locations that were looked at, by name.
-	opened map[string]opened
+	opened map[string]*opened
+	// clusterID is this cluster's; empty when nobody knows.
+	clusterID string
 	// done counts what was put in order.
 	done int
-}
-
-// opened is a location's catalog, or why there is none.
-type opened struct {
-	catalog *catalog.Catalog
-	err     error
 }
 
 // Run does every chore, also after one of them failed. It is Completed when all
@@ -63,17 +63,9 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 		Config:   cfg,
 		observer: &launch.Observer{Kube: cfg.Kube, Velero: cfg.Client, Namespace: cfg.Namespace, StartTimeout: cfg.StartTimeout},
 		report:   report.New(),
-		opened:   map[string]opened{},
+		opened:   map[string]*opened{},
 	}
-	for _, chore := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"end backups that ended without a word", m.endBackups},
-		{"end restores that ended without a word", m.endRestores},
-		{"take away the rights of restores and previews that have ended", m.removeBindings},
-		{"delete Jobs whose Backup or Restore is gone", m.removeJobs},
-	} {
+	for _, chore := range m.chores() {
 		cfg.Log.Info("chore begins", "chore", chore.name)
 		if err := chore.do(ctx); err != nil {
 			m.problem(ref.Object{}, fmt.Errorf("%s: %w", chore.name, err))
@@ -83,6 +75,26 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 		}
 	}
 	return m.summary(ctx), nil
+}
+
+// chore is one thing to do.
+type chore struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (m *maintenance) chores() []chore {
+	ends := chore{"end backups that ended without a word", m.endBackups}
+	if m.Location != "" {
+		return []chore{ends, {"look after storage location " + m.Location, m.lookAfterOne}}
+	}
+	return []chore{
+		ends,
+		{"end restores that ended without a word", m.endRestores},
+		{"take away the rights of restores and previews that have ended", m.removeBindings},
+		{"delete Jobs whose Backup or Restore is gone", m.removeJobs},
+		{"look after storage locations", m.lookAfterAll},
+	}
 }
 
 func (m *maintenance) summary(ctx context.Context) report.Summary {
@@ -95,6 +107,12 @@ func (m *maintenance) summary(ctx context.Context) report.Summary {
 func (m *maintenance) problem(obj ref.Object, err error) {
 	m.Log.Error("not put in order", "object", obj.String(), "error", err)
 	m.report.Add(report.Error, obj, err)
+}
+
+// warn notes what somebody should know of something that is in order.
+func (m *maintenance) warn(obj ref.Object, err error) {
+	m.Log.Warn("worth a look", "object", obj.String(), "reason", err.Error())
+	m.report.Add(report.Warning, obj, err)
 }
 
 // did notes what was put in order.

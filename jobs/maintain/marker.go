@@ -7,10 +7,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/record"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
@@ -19,11 +17,11 @@ import (
 // marker reads the commit marker of this very backup; nil when there is none, or
 // only one of another backup of the same name. An error means that nobody knows.
 func (m *maintenance) marker(ctx context.Context, backup *velerov1.Backup) (*velerov1.Backup, error) {
-	cat, err := m.open(ctx, backup.Spec.StorageLocation)
-	if err != nil {
-		return nil, err
+	o := m.open(ctx, backup.Spec.StorageLocation)
+	if o.err != nil {
+		return nil, o.err
 	}
-	marker, err := cat.ReadBackup(ctx, backup.Name)
+	marker, err := o.catalog.ReadBackup(ctx, backup.Name)
 	if errors.Is(err, store.ErrNotExist) {
 		return nil, nil
 	}
@@ -34,35 +32,6 @@ func (m *maintenance) marker(ctx context.Context, backup *velerov1.Backup) (*vel
 		return nil, nil
 	}
 	return marker, nil
-}
-
-// open opens a location once for all of its backups.
-func (m *maintenance) open(ctx context.Context, name string) (*catalog.Catalog, error) {
-	if o, ok := m.opened[name]; ok {
-		return o.catalog, o.err
-	}
-	var o opened
-	o.catalog, o.err = m.openLocation(ctx, name)
-	m.opened[name] = o
-	return o.catalog, o.err
-}
-
-func (m *maintenance) openLocation(ctx context.Context, name string) (*catalog.Catalog, error) {
-	location, err := m.Client.BackupStorageLocations(m.Namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("read BackupStorageLocation %q: %w", name, err)
-	}
-	bucket, err := m.OpenStore(ctx, location)
-	if err != nil {
-		return nil, fmt.Errorf("storage location %q: %w", name, err)
-	}
-	if location.Spec.Credential != nil {
-		// Only the installation's credentials are mounted here. They may do, and
-		// a refusal is an error, so nothing wrong is concluded from them.
-		m.Log.Info("location has credentials of its own", "storageLocation", name,
-			"hint", "if it is refused, run: executor maintain --credentials-file FILE")
-	}
-	return catalog.New(bucket), nil
 }
 
 // adopt gives a Backup the end that its commit marker has.

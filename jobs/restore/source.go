@@ -7,11 +7,13 @@ import (
 	"io"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
 )
@@ -46,6 +48,9 @@ func (o *operation) openSource(ctx context.Context) error {
 	}
 	o.source = &source{catalog: catalog.New(bucket)}
 	o.source.backup, err = o.source.catalog.ReadBackup(ctx, backup.Name)
+	if o.preview == nil {
+		o.noteLocation(ctx, location, err)
+	}
 	if errors.Is(err, store.ErrNotExist) {
 		return fmt.Errorf("backup %q is not in storage location %q, or was never completed: %w", backup.Name, location.Name, err)
 	}
@@ -59,6 +64,15 @@ func (o *operation) openSource(ctx context.Context) error {
 	}
 	o.Log.Info("backup opened", "backup", backup.Name, "location", location.Name, "index", o.source.index != nil)
 	return nil
+}
+
+// noteLocation keeps the status of the location true. That the backup isn't there
+// says that the bucket could be asked.
+func (o *operation) noteLocation(ctx context.Context, location *velerov1.BackupStorageLocation, err error) {
+	if errors.Is(err, store.ErrNotExist) {
+		err = nil
+	}
+	o.NoteLocation(ctx, location, err)
 }
 
 // readSideFiles reads what a backup may or may not have beside its archive.
@@ -193,8 +207,11 @@ func (o *operation) locationSecrets(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list storage locations: %w", err)
 	}
 	for _, location := range locations.Items {
-		if location.Spec.Credential != nil {
-			secrets = append(secrets, location.Spec.Credential.Name)
+		mounts := launch.MountsOf(&location)
+		for _, secret := range []*corev1.SecretKeySelector{mounts.Credential, mounts.EncryptionKey, mounts.CACert} {
+			if secret != nil {
+				secrets = append(secrets, secret.Name)
+			}
 		}
 	}
 	snapshots, err := o.Client.VolumeSnapshotLocations(o.Namespace).List(ctx, metav1.ListOptions{})

@@ -42,7 +42,7 @@ func New(b store.Bucket) *Catalog { return &Catalog{bucket: b} }
 func (c *Catalog) put(ctx context.Context, key string, r io.Reader) error {
 	summed := newSummingReader(r)
 	if err := c.bucket.Put(ctx, key, summed); err != nil {
-		return err
+		return usedUp(key, err)
 	}
 	c.ledger.note(key, summed.sum())
 	return nil
@@ -51,12 +51,10 @@ func (c *Catalog) put(ctx context.Context, key string, r io.Reader) error {
 // Backups returns the names of the backups that exist, those with a commit
 // marker, in order.
 func (c *Catalog) Backups(ctx context.Context) ([]string, error) {
-	names, err := c.bucket.Prefixes(ctx, "backups/")
+	names, err := c.Names(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list backups: %w", err)
+		return nil, err
 	}
-	// Somebody else's folders have other names.
-	names = slices.DeleteFunc(names, func(name string) bool { return checkName("backup", name) != nil })
 	exists := make([]bool, len(names))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookParallel)
@@ -76,6 +74,17 @@ func (c *Catalog) Backups(ctx context.Context) ([]string, error) {
 		}
 	}
 	return existing, nil
+}
+
+// Names returns the names of backups that anything is stored under, in order:
+// also of those that run, failed, or are half deleted.
+func (c *Catalog) Names(ctx context.Context) ([]string, error) {
+	names, err := c.bucket.Prefixes(ctx, "backups/")
+	if err != nil {
+		return nil, fmt.Errorf("list backups: %w", err)
+	}
+	// Somebody else's folders have other names.
+	return slices.DeleteFunc(names, func(name string) bool { return checkName("backup", name) != nil }), nil
 }
 
 // Exists reports whether the backup has its commit marker.
@@ -132,7 +141,7 @@ func (c *Catalog) Commit(ctx context.Context, b *velerov1.Backup) error {
 		return c.whoseMarker(ctx, b, body)
 	}
 	if err != nil {
-		return fmt.Errorf("commit backup %q: %w", b.Name, err)
+		return fmt.Errorf("commit backup %q: %w", b.Name, usedUp(markerKey(b.Name), err))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func (c *Catalog) PutChecksums(ctx context.Context, backup string) (string, erro
 		return "", fmt.Errorf("encode the checksums of backup %q: %w", backup, err)
 	}
 	if err := c.bucket.Put(ctx, checksumsKey(backup), bytes.NewReader(body)); err != nil {
-		return "", fmt.Errorf("store the checksums of backup %q: %w", backup, err)
+		return "", fmt.Errorf("store the checksums of backup %q: %w", backup, usedUp(checksumsKey(backup), err))
 	}
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:]), nil

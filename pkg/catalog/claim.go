@@ -54,7 +54,8 @@ func (e *AlreadyCommittedError) Error() string {
 
 // Claim takes the backup's name for the Backup with cl's UID, which may hold it
 // already. It fails with a *TakenError or an *AlreadyCommittedError. A claim
-// that stands is never rewritten.
+// that stands is never rewritten. Where an earlier attempt got further than the
+// claim and nothing may be replaced, what is stored next is a *UsedUpError.
 func (c *Catalog) Claim(ctx context.Context, backup string, cl Claim) error {
 	if err := checkName("backup", backup); err != nil {
 		return err
@@ -74,7 +75,7 @@ func (c *Catalog) Claim(ctx context.Context, backup string, cl Claim) error {
 		return nil
 	}
 	if !errors.Is(err, store.ErrExists) {
-		return fmt.Errorf("claim backup %q: %w", backup, err)
+		return fmt.Errorf("claim backup %q: %w", backup, usedUp(claimKey(backup), err))
 	}
 	return c.takeOver(ctx, backup, cl)
 }
@@ -88,7 +89,7 @@ func (c *Catalog) takeOver(ctx context.Context, backup string, cl Claim) error {
 	if by.BackupUID != cl.BackupUID {
 		return &TakenError{Backup: backup, By: by}
 	}
-	return c.abortUploads(ctx, backup)
+	return c.tidyUploads(ctx, backup)
 }
 
 // checkMarker fails if the backup exists, with an error that says whether it is

@@ -11,7 +11,9 @@ import (
 // DeleteBackup removes everything below a backup's folder: first the marker, so
 // that no half deleted backup is ever listed, last the claim, so that nobody
 // takes the name in between. What is missing is fine; after an error, call it
-// again.
+// again. What is locked is a *store.LockedError; since the marker, written last,
+// is locked the longest where a bucket locks everything for the same time, the
+// backup is still whole then.
 func (c *Catalog) DeleteBackup(ctx context.Context, backup string) error {
 	if err := checkName("backup", backup); err != nil {
 		return err
@@ -19,7 +21,7 @@ func (c *Catalog) DeleteBackup(ctx context.Context, backup string) error {
 	if err := c.bucket.Delete(ctx, markerKey(backup)); err != nil {
 		return fmt.Errorf("delete the marker of backup %q: %w", backup, err)
 	}
-	if err := c.abortUploads(ctx, backup); err != nil {
+	if err := c.tidyUploads(ctx, backup); err != nil {
 		return err
 	}
 	if err := c.deleteFolder(ctx, backupFolder(backup), claimKey(backup)); err != nil {
@@ -42,21 +44,35 @@ func (c *Catalog) DeleteRestore(ctx context.Context, restore string) error {
 	return nil
 }
 
-// abortUploads removes what killed writers of a backup left behind, where a
-// store keeps it. Many accounts may not list uploads, and some servers can't:
-// only what may pass is an error.
-func (c *Catalog) abortUploads(ctx context.Context, backup string) error {
+// AbortUploads removes what killed writers of a backup left behind, where a store
+// keeps it, and says how much that was. Nobody may be writing this backup. An
+// account that may not list uploads gets store.ErrDenied.
+func (c *Catalog) AbortUploads(ctx context.Context, backup string) (int, error) {
+	if err := checkName("backup", backup); err != nil {
+		return 0, err
+	}
 	aborter, ok := c.bucket.(store.UploadAborter)
 	if !ok {
-		return nil
+		return 0, nil
 	}
+	aborted := 0
 	// The archive by name too: some servers list uploads of a key, not of a
 	// folder.
 	for _, prefix := range []string{backupFolder(backup), archiveKey(backup)} {
-		_, err := aborter.AbortUploads(ctx, prefix)
-		if err != nil && (store.Temporary(err) || ctx.Err() != nil) {
-			return fmt.Errorf("remove unfinished uploads of backup %q: %w", backup, err)
+		n, err := aborter.AbortUploads(ctx, prefix)
+		if aborted += n; err != nil {
+			return aborted, fmt.Errorf("remove unfinished uploads of backup %q: %w", backup, err)
 		}
+	}
+	return aborted, nil
+}
+
+// tidyUploads is AbortUploads for who only wants them gone: many accounts may not
+// list uploads, and some servers can't, so only what may pass is an error.
+func (c *Catalog) tidyUploads(ctx context.Context, backup string) error {
+	_, err := c.AbortUploads(ctx, backup)
+	if err != nil && (store.Temporary(err) || ctx.Err() != nil) {
+		return err
 	}
 	return nil
 }

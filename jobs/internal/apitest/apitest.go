@@ -150,7 +150,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status, answer = s.serve(r, body)
 	}
 	if status >= http.StatusBadRequest {
-		answer = failure(status, r.URL.Path)
+		answer = failure(status, r.Method, r.URL.Path)
 	} else if r.Method != http.MethodGet && path.Base(r.URL.Path) != "events" {
 		s.writes = append(s.writes, r.Method+" "+r.URL.Path)
 	}
@@ -274,14 +274,15 @@ func merge(target, patch map[string]any) map[string]any {
 
 func (s *Server) remove(objectPath string, u *unstructured.Unstructured, body []byte) (int, any) {
 	var options struct {
-		Preconditions struct{ UID string }
+		Preconditions struct{ UID, ResourceVersion string }
 	}
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &options); err != nil {
 			return http.StatusBadRequest, nil
 		}
 	}
-	if want := options.Preconditions.UID; want != "" && want != string(u.GetUID()) {
+	want := options.Preconditions
+	if want.UID != "" && want.UID != string(u.GetUID()) || want.ResourceVersion != "" && want.ResourceVersion != u.GetResourceVersion() {
 		return http.StatusConflict, nil
 	}
 	if len(u.GetFinalizers()) > 0 {

@@ -19,6 +19,10 @@ var kinds = map[string]string{
 	"events":                 "Event",
 	"namespaces":             "Namespace",
 	"clusterrolebindings":    "ClusterRoleBinding",
+	"podvolumebackups":       "PodVolumeBackup",
+	"podtemplates":           "PodTemplate",
+	"secrets":                "Secret",
+	"persistentvolumeclaims": "PersistentVolumeClaim",
 }
 
 func kindOf(resource string) string { return kinds[resource] }
@@ -35,14 +39,19 @@ var reasons = map[int]metav1.StatusReason{
 	http.StatusNotFound:            metav1.StatusReasonNotFound,
 	http.StatusConflict:            metav1.StatusReasonConflict,
 	http.StatusForbidden:           metav1.StatusReasonForbidden,
+	http.StatusUnprocessableEntity: metav1.StatusReasonInvalid,
 	http.StatusServiceUnavailable:  metav1.StatusReasonServiceUnavailable,
 	http.StatusInternalServerError: metav1.StatusReasonInternalError,
 }
 
-func failure(status int, urlPath string) metav1.Status {
+func failure(status int, method, urlPath string) metav1.Status {
+	reason := reasons[status]
+	if status == http.StatusConflict && method == http.MethodPost {
+		reason = metav1.StatusReasonAlreadyExists
+	}
 	return metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-		Status:   metav1.StatusFailure, Code: int32(status), Reason: reasons[status],
+		Status:   metav1.StatusFailure, Code: int32(status), Reason: reason,
 		Message: urlPath + ": " + http.StatusText(status),
 	}
 }

@@ -46,8 +46,13 @@ var count atomic.Int32
 // New installs.
 func New(tb testing.TB) *Installation {
 	tb.Helper()
-	admin := testenv.APIServer(tb)
-	location := testenv.S3(tb)
+	return NewOn(tb, testenv.APIServer(tb), testenv.S3(tb))
+}
+
+// NewOn installs in the cluster that admin leads to, with location as "default":
+// a second one of the same bucket is a second cluster that uses it.
+func NewOn(tb testing.TB, admin *rest.Config, location store.Location) *Installation {
+	tb.Helper()
 	i := &Installation{Namespace: fmt.Sprintf("velero-%d", count.Add(1)), tb: tb}
 	bucket, err := store.Open(tb.Context(), location)
 	i.must(err)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 )
@@ -22,11 +23,16 @@ type Bucket struct {
 	objects map[string][]byte
 	deleted []string
 	fault   func(op, key string) error
+	// locked is until when objects can be neither deleted nor replaced, lockNew
+	// until when new ones can't be; uploads counts unfinished ones.
+	locked  map[string]time.Time
+	lockNew time.Time
+	uploads map[string]int
 }
 
 // New returns a bucket that holds objects.
 func New(objects map[string]string) *Bucket {
-	b := &Bucket{objects: map[string][]byte{}}
+	b := &Bucket{objects: map[string][]byte{}, locked: map[string]time.Time{}, uploads: map[string]int{}}
 	for key, body := range objects {
 		b.objects[key] = []byte(body)
 	}
@@ -76,7 +82,11 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) error {
 	unlock, err := b.enter(ctx, "Put", key)
 	defer unlock()
 	if err == nil {
+		err = b.checkLock(key)
+	}
+	if err == nil {
 		b.objects[key] = body
+		b.wrote(key)
 	}
 	return err
 }
@@ -92,6 +102,7 @@ func (b *Bucket) Create(ctx context.Context, key string, body []byte) error {
 		return fmt.Errorf("create %q: %w", key, store.ErrExists)
 	}
 	b.objects[key] = bytes.Clone(body)
+	b.wrote(key)
 	return nil
 }
 
@@ -168,6 +179,9 @@ func (b *Bucket) Prefixes(ctx context.Context, prefix string) ([]string, error) 
 func (b *Bucket) Delete(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
 		unlock, err := b.enter(ctx, "Delete", key)
+		if err == nil {
+			err = b.checkLock(key)
+		}
 		if _, ok := b.objects[key]; ok && err == nil {
 			delete(b.objects, key)
 			b.deleted = append(b.deleted, key)
