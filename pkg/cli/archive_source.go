@@ -19,6 +19,7 @@ import (
 
 // archiveFlags say where the archive of a backup is.
 type archiveFlags struct {
+	bucketFlags
 	file    string
 	timeout time.Duration
 }
@@ -27,7 +28,7 @@ func (a *archiveFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&a.file, "file", "", "Read this archive (.tar.gz) on disk instead of a backup; no cluster is asked for anything.")
 	fs.DurationVar(&a.timeout, "timeout", time.Minute, "How long reading from the bucket may take.")
-	addBucketFlags(fs)
+	a.bucketFlags.add(fs)
 	_ = cmd.MarkFlagFilename("file", "tar.gz") // fails only for a flag that isn't there
 }
 
@@ -90,7 +91,7 @@ func (f *Factory) openArchive(ctx context.Context, flags *archiveFlags, backup s
 	if flags.file != "" {
 		return f.openArchiveFile(flags.file)
 	}
-	s, err := f.connect()
+	s, err := flags.connect(f)
 	if err != nil {
 		return nil, err
 	}

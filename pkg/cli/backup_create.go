@@ -187,9 +187,9 @@ func (o *backupCreate) create(ctx context.Context, s *session, backup *velerov1.
 	}
 	err = s.start(ctx, installed.template, launch.Operation{
 		Kind: velerov1.OperationBackup, Namespace: created.Namespace, Name: created.Name, UID: created.UID,
-		Owner:      launch.Owner("Backup", created.Name, created.UID),
-		Args:       []string{"backup", "--name", created.Name},
-		Credential: installed.location.Spec.Credential,
+		Owner:    launch.Owner("Backup", created.Name, created.UID),
+		Args:     []string{"backup", "--name", created.Name},
+		Location: installed.location,
 	}, launch.BackupCR(created))
 	if err != nil {
 		return err

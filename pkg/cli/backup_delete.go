@@ -62,14 +62,8 @@ func newBackupDelete(f *Factory, use string) *cobra.Command {
 }
 
 func (o *backupDelete) check(names []string) error {
-	ways := 0
-	for _, given := range []bool{len(names) > 0, o.all, o.selector.LabelSelector != nil} {
-		if given {
-			ways++
-		}
-	}
-	if ways != 1 {
-		return errors.New("say what to delete in exactly one way: names, --all or --selector")
+	if err := checkChoice(names, o.all, o.selector); err != nil {
+		return err
 	}
 	if o.location != "" && len(names) == 0 {
 		return errors.New("--storage-location needs the names of backups")
@@ -214,7 +208,7 @@ func (o *backupDelete) startDelete(ctx context.Context, s *session, backup *vele
 	}
 	job, err := launch.Start(ctx, s.kube, launch.Job(template, launch.Operation{
 		Kind: velerov1.OperationDelete, Namespace: s.namespace, Name: backup.Name, UID: uuid.NewUUID(),
-		Args: args, Credential: location.Spec.Credential,
+		Args: args, Location: location,
 	}))
 	if err != nil {
 		return "", fmt.Errorf("delete backup %q: %w", backup.Name, err)

@@ -10,6 +10,7 @@ import (
 )
 
 type diffFlags struct {
+	bucketFlags
 	files       []string
 	live        bool
 	showStatus  bool
@@ -45,7 +46,7 @@ func newBackupDiff(f *Factory, use string) *cobra.Command {
 	fs.BoolVar(&o.showStatus, "show-status", false, "Compare the status of objects, too.")
 	fs.BoolVar(&o.showSecrets, "show-secrets", false, "Show the data of Secrets that differ.")
 	fs.DurationVar(&o.timeout, "timeout", time.Minute, "How long reading may stand still.")
-	addBucketFlags(fs)
+	o.bucketFlags.add(fs)
 	_ = cmd.MarkFlagFilename("file", "tar.gz") // fails only for a flag that isn't there
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return diffExit(err) })
 	f.completeArgs(cmd, completeBackups)
@@ -97,7 +98,7 @@ func (o *diffFlags) open(ctx context.Context, f *Factory, names []string, n int)
 	if n >= len(names) {
 		return f.openArchiveFile(o.files[n-len(names)])
 	}
-	return f.openArchive(ctx, &archiveFlags{}, names[n])
+	return f.openArchive(ctx, &archiveFlags{bucketFlags: o.bucketFlags}, names[n])
 }
 
 // live compares with the cluster.

@@ -14,6 +14,7 @@ import (
 )
 
 type downloadFlags struct {
+	bucketFlags
 	output  string
 	force   bool
 	timeout time.Duration
@@ -32,7 +33,7 @@ func newBackupDownload(f *Factory, use string) *cobra.Command {
   %[1]s backup download shop -o /backups/shop.tar.gz --force`),
 		Args: oneName("backup"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := f.connect()
+			s, err := o.connect(f)
 			if err != nil {
 				return err
 			}
@@ -42,7 +43,7 @@ func newBackupDownload(f *Factory, use string) *cobra.Command {
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Where to write it. Default: NAME-data.tar.gz in this folder.")
 	cmd.Flags().BoolVar(&o.force, "force", false, "Replace the file if it exists.")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "How long the transfer may stand still.")
-	addBucketFlags(cmd.Flags())
+	o.bucketFlags.add(cmd.Flags())
 	f.completeFirst(cmd, completeBackups)
 	return cmd
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -54,11 +55,45 @@ func (o *getFlags) check(names []string) error {
 }
 
 func newBackupGet(f *Factory, use string) *cobra.Command {
-	return newGet(f, use, "List backups and how they fare", backupGetExamples, completeBackups, runBackupGet)
+	sync := false
+	cmd := newGet(f, use, "List backups and how they fare", backupGetExamples, completeBackups,
+		func(ctx context.Context, s *session, names []string, o *getFlags) error {
+			if !sync {
+				return runBackupGet(ctx, s, names, o)
+			}
+			failed := s.syncAll(ctx)
+			return errors.Join(runBackupGet(ctx, s, names, o), failed)
+		})
+	cmd.Flags().BoolVar(&sync, "sync", false, "First bring in what is only in the storage locations, and take out what is gone there. Jobs do it.")
+	return cmd
+}
+
+// syncAll syncs all storage locations and tells of it on ErrOut.
+func (s *session) syncAll(ctx context.Context) error {
+	locations, err := s.locations(ctx, nil, "")
+	if err != nil || len(locations) == 0 {
+		return err
+	}
+	results, err := s.sync(ctx, syncFlags{startTimeout: defaultStartTimeout}, locations)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, r := range results {
+		if r.err != nil {
+			failed = append(failed, r.err)
+			continue
+		}
+		fmt.Fprintln(s.ErrOut, r)
+	}
+	return errors.Join(failed...)
 }
 
 const backupGetExamples = `  # All backups, with reasons
   %[1]s backup get -o wide
+
+  # Also those that others wrote into the buckets since
+  %[1]s backup get --sync
 
   # The phase of one
   %[1]s backup get shop -o jsonpath='{.status.phase}'`

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 )
 
 // installed is what the Job of a backup needs of the installation.
@@ -41,7 +42,10 @@ func (s *session) readyForBackups(ctx context.Context, annotations map[string]st
 		return installed{}, err
 	}
 	if location.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly {
-		return installed{}, fmt.Errorf("storage location %q is read-only; hint: choose another with --storage-location, or set its accessMode to ReadWrite", location.Name)
+		return installed{}, fmt.Errorf("storage location %q is read-only; hint: choose another with --storage-location, or run `%s backup-location set %s --access-mode ReadWrite`", location.Name, s.name, location.Name)
+	}
+	if err := launch.CheckClaim(ctx, s.kube, s.namespace, location); err != nil {
+		return installed{}, s.explain(fmt.Sprintf("storage location %q", location.Name), err)
 	}
 	spec.StorageLocation = location.Name
 	return installed{template: template, location: location}, s.checkSelection(ctx, annotations, spec)

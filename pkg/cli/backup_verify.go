@@ -65,7 +65,7 @@ func (o *verifyFlags) run(ctx context.Context, f *Factory, backup string) error 
 		err = v.verifyFile(ctx, o.archive.file, tell)
 	} else {
 		v.what = fmt.Sprintf("backup %q", backup)
-		err = v.verifyBackup(ctx, backup, tell)
+		err = v.verifyBackup(ctx, o.archive.bucketFlags, backup, tell)
 	}
 	if err != nil {
 		return whyStopped(ctx, err)
@@ -94,8 +94,8 @@ func (v *verification) verifyFile(ctx context.Context, path string, tell func(ve
 	return err
 }
 
-func (v *verification) verifyBackup(ctx context.Context, backup string, tell func(verify.Event) error) error {
-	s, err := v.f.connect()
+func (v *verification) verifyBackup(ctx context.Context, bucket bucketFlags, backup string, tell func(verify.Event) error) error {
+	s, err := bucket.connect(v.f)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ func (s *session) openBucket(ctx context.Context, location, name, prefix string)
 	if err != nil {
 		return nil, err
 	}
+	if bsl, err = s.trust.of(bsl); err != nil {
+		return nil, err
+	}
 	cfg := reader.Config{Cluster: s.cluster(template), Location: bsl, Name: name, Prefixes: []string{prefix}}
 	if o := bsl.Spec.ObjectStorage; o != nil && o.CACertRef != nil {
 		if cfg.CACert, err = s.secretKey(ctx, o.CACertRef); err != nil {

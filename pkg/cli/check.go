@@ -189,7 +189,7 @@ func (s *session) location(ctx context.Context, name string) (*velerov1.BackupSt
 		return nil, s.explain("list storage locations", err)
 	}
 	if len(list.Items) == 0 {
-		return nil, fmt.Errorf("namespace %q has no storage location; hint: `%s install --provider ... --bucket ...` makes one", s.namespace, s.name)
+		return nil, fmt.Errorf("namespace %q has no storage location; hint: `%s backup-location create` makes one", s.namespace, s.name)
 	}
 	found, err := chooseLocation(list.Items, name)
 	if err != nil {

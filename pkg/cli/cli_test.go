@@ -139,8 +139,10 @@ func TestVelerosFlagsWin(t *testing.T) {
 		{"backup create", "namespace", "n", "Velero's objects"},
 		{"schedule create", "namespace", "n", "Velero's objects"},
 		// kubectl: the API server's certificate. Velero: the bucket's.
-		{"backup logs", "insecure-skip-tls-verify", "", "compatibility"},
-		{"backup describe", "insecure-skip-tls-verify", "", "compatibility"},
+		{"backup logs", "insecure-skip-tls-verify", "", "storage's certificate"},
+		{"backup describe", "insecure-skip-tls-verify", "", "storage's certificate"},
+		{"install", "insecure-skip-tls-verify", "", "storage's certificate"},
+		{"backup-location set", "insecure-skip-tls-verify", "", "storage's certificate"},
 		{"backup create", "insecure-skip-tls-verify", "", "server's certificate"},
 		// kubectl: print the result, too. Velero: print and create nothing.
 		{"backup create", "output", "o", "create nothing"},

@@ -10,7 +10,7 @@ import (
 )
 
 // configKeys are the keys of the client config file that have an effect here.
-var configKeys = []string{"features", "namespace"}
+var configKeys = []string{"cacert", "features", "namespace"}
 
 func newClientCommand(f *Factory) *cobra.Command {
 	config := group(f, &cobra.Command{Use: "config", Short: "Read and change the client config file"},

@@ -16,6 +16,8 @@ type clientConfig struct {
 	Namespace string
 	// Features are feature flags, separated by commas.
 	Features string
+	// CACert is a file with the certificates, in PEM, of the storage.
+	CACert string
 }
 
 // readClientConfig reads $HOME/.config/velero/config.json. A missing file is
@@ -24,7 +26,8 @@ func readClientConfig() (clientConfig, error) {
 	values, err := readConfigValues()
 	namespace, _ := values["namespace"].(string)
 	features, _ := values["features"].(string)
-	return clientConfig{Namespace: namespace, Features: features}, err
+	caCert, _ := values["cacert"].(string)
+	return clientConfig{Namespace: namespace, Features: features, CACert: caCert}, err
 }
 
 // configPath is where Velero's client config file is; empty without a home.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/describe"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/reader"
@@ -16,6 +15,7 @@ import (
 
 // describeFlags choose what is described and how much of it.
 type describeFlags struct {
+	bucketFlags
 	selector string
 	details  bool
 	format   string
@@ -32,7 +32,7 @@ func newDescribe(f *Factory, n noun, use, example string, list candidates, run f
 			if len(args) > 0 && o.selector != "" {
 				return fmt.Errorf("names and --selector can't be used together")
 			}
-			s, err := f.connect()
+			s, err := o.connect(f)
 			if err != nil {
 				return err
 			}
@@ -43,20 +43,13 @@ func newDescribe(f *Factory, n noun, use, example string, list candidates, run f
 	fs.StringVarP(&o.selector, "selector", "l", "", "Describe only what matches this label selector.")
 	fs.BoolVar(&o.details, "details", false, "Also list every object and what became of each kind; this reads from the bucket, through a Job.")
 	fs.DurationVar(&o.timeout, "timeout", time.Minute, "How long reading from the bucket may take.")
-	addBucketFlags(fs)
+	o.bucketFlags.add(fs)
 	f.completeArgs(cmd, list)
 	return cmd
 }
 
 // plaintext is the output format of a description for people.
 const plaintext = "plaintext"
-
-// addBucketFlags accepts Velero's flags for a client that talks to the bucket
-// itself. Here the cluster does, with the certificates of the storage location.
-func addBucketFlags(fs *pflag.FlagSet) {
-	ignored(fs, "insecure-skip-tls-verify", "true")
-	ignored(fs, "cacert", "")
-}
 
 // standing is what is worth saying beside the record.
 func standing(state launch.State, v launch.Verdict) describe.Standing {

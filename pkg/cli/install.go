@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/flag"
 	"github.com/kubectl-velero/kubectl-velero/pkg/install"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
@@ -23,6 +24,16 @@ const installExamples = `  # AWS, with credentials in a file
   %[1]s install --provider aws --bucket backups --secret-file ./credentials --cacert ./ca.crt \
     --backup-location-config region=us-east-1,s3ForcePathStyle=true,s3Url=https://s3.example.com
 
+  # Azure and Google, with credentials in files of their own forms
+  %[1]s install --provider azure --bucket backups --secret-file ./credentials-azure --backup-location-config storageAccount=shopbackups
+  %[1]s install --provider gcp --bucket backups --secret-file ./credentials-gcp.json
+
+  # An identity that the cloud gives to the service accounts
+  %[1]s install --provider aws --bucket backups --no-secret --sa-annotations eks.amazonaws.com/role-arn=arn:aws:iam::123456789012:role/velero
+
+  # No object store: a volume of the cluster
+  %[1]s install --provider filesystem --storage-size 10Gi
+
   # Back up every served version of each kind, not only the preferred one
   %[1]s install --provider aws --bucket backups --secret-file ./credentials --features=EnableAPIGroupVersions
 
@@ -33,7 +44,9 @@ const installExamples = `  # AWS, with credentials in a file
 type installFlags struct {
 	provider, bucket, prefix string
 	locationConfig           flag.Map
-	cacert                   string
+	cacert, encryptionKey    string
+	insecure                 bool
+	volume                   volumeFlags
 	noDefaultLocation        bool
 
 	secretFile string
@@ -43,6 +56,7 @@ type installFlags struct {
 	cpuRequest, memRequest    string
 	cpuLimit, memLimit        string
 	podAnnotations, podLabels flag.Map
+	podEnv                    flag.Map
 	serviceAccountAnnotations flag.Map
 	features                  flag.List
 	crdsOnly                  bool
@@ -54,7 +68,7 @@ type installFlags struct {
 func newInstallCommand(f *Factory) *cobra.Command {
 	flags := installFlags{
 		locationConfig: flag.NewMap("="), podAnnotations: flag.NewMap("="),
-		podLabels: flag.NewMap("="), serviceAccountAnnotations: flag.NewMap("="),
+		podLabels: flag.NewMap("="), serviceAccountAnnotations: flag.NewMap("="), podEnv: flag.NewMap("="),
 	}
 	cmd := &cobra.Command{
 		Use:   "install",
@@ -76,15 +90,20 @@ func newInstallCommand(f *Factory) *cobra.Command {
 		},
 	}
 	flags.add(cmd.Flags())
+	completeProviders(cmd)
+	completeChoice(cmd, "storage-access-mode", flags.volume.accessMode)
 	return cmd
 }
 
 func (fl *installFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&fl.provider, "provider", "", "Kind of the storage that backups go to: aws, for S3 and all that speak its protocol.")
-	flags.StringVar(&fl.bucket, "bucket", "", "Bucket that backups go to.")
+	flags.StringVar(&fl.provider, "provider", "", providerUsage)
+	flags.StringVar(&fl.bucket, "bucket", "", "Bucket, or container, that backups go to; with the provider filesystem a folder, "+defaultFolder+" when not given.")
 	flags.StringVar(&fl.prefix, "prefix", "", "Path in the bucket below which everything is kept.")
 	flags.Var(&fl.locationConfig, "backup-location-config", "Settings of the default location, such as region=us-east-1,s3Url=https://s3.example.com.")
 	flags.StringVar(&fl.cacert, "cacert", "", "File with the certificates, in PEM, that the storage's own is checked against.")
+	flags.BoolVar(&fl.insecure, "insecure-skip-tls-verify", false, "Don't check the storage's certificate: the same as --backup-location-config "+insecureKey+"=true.")
+	flags.StringVar(&fl.encryptionKey, "encryption-key-file", "", "With the provider aws: file with the key of 32 bytes that the server is to encrypt objects with (SSE-C). Who loses it loses the backups.")
+	fl.volume.add(flags)
 	flags.BoolVar(&fl.noDefaultLocation, "no-default-backup-location", false, "Create no default location.")
 	flags.StringVar(&fl.secretFile, "secret-file", "", "File with the storage's credentials.")
 	flags.BoolVar(&fl.noSecret, "no-secret", false, "Use no credentials file: the cloud gives the service accounts an identity.")
@@ -96,6 +115,7 @@ func (fl *installFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&fl.memLimit, "velero-pod-mem-limit", "512Mi", "Memory that a Job's pod may use; 0 for no limit.")
 	flags.Var(&fl.podAnnotations, "pod-annotations", "Annotations of Jobs' pods.")
 	flags.Var(&fl.podLabels, "pod-labels", "Labels of Jobs' pods.")
+	flags.Var(&fl.podEnv, "pod-env", "Variables of Jobs' pods, such as HTTPS_PROXY=http://proxy:3128. An entry in double quotes may hold commas.")
 	flags.Var(&fl.serviceAccountAnnotations, "sa-annotations", "Annotations of the service accounts velero and velero-restore.")
 	flags.Var(&fl.features, "features", "Feature flags of the Jobs, separated by commas, such as EnableAPIGroupVersions. Default: the client config file's.")
 	flags.BoolVar(&fl.crdsOnly, "crds-only", false, "Only create the kinds of velero.io, or bring them up to date.")
@@ -201,8 +221,30 @@ func (o *installOptions) closing(ctx context.Context, cluster install.Cluster) e
 	if err := o.warnOfDefaults(ctx); err != nil {
 		return err
 	}
+	if err := o.refreshSchedules(ctx); err != nil {
+		return err
+	}
+	fmt.Fprint(o.f.ErrOut, install.Trust(o.objects))
 	fmt.Fprintf(o.f.ErrOut, "Installed in namespace %s. Next: %s backup create NAME --include-namespaces NAMESPACE --wait\n", o.objects.Namespace, o.f.name)
 	return nil
+}
+
+// refreshSchedules gives the CronJobs of schedules that were there before what the
+// default location needs now.
+func (o *installOptions) refreshSchedules(ctx context.Context) error {
+	if o.objects.Location == nil {
+		return nil
+	}
+	s, err := o.f.connect()
+	if err != nil {
+		return err
+	}
+	s.namespace = o.objects.Namespace
+	schedules, err := s.schedulesIn(ctx, velerov1.DefaultName)
+	if err != nil {
+		return err
+	}
+	return s.refreshCronJobs(ctx, schedules)
 }
 
 // warnOfDefaults tells of a second default location.
@@ -226,7 +268,7 @@ func (o *installOptions) warnOfDefaults(ctx context.Context) error {
 	}
 	if len(defaults) > 1 {
 		slices.Sort(defaults)
-		o.f.warn("several locations are the default: %q; hint: set spec.default to false on all but one", defaults)
+		o.f.warn("several locations are the default: %q; hint: `%s backup-location set NAME --default` leaves one", defaults, o.f.name)
 	}
 	return nil
 }

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,9 +26,6 @@ const (
 	// maxSecretBytes is what Kubernetes allows a Secret to hold.
 	maxSecretBytes = corev1.MaxSecretSize
 )
-
-// providers are those that this version can write backups to.
-var providers = []string{"aws", "velero.io/aws"}
 
 // defaultImage is the executor of this program's version; empty when that isn't a
 // release, since there is no image then.
@@ -63,7 +58,7 @@ func (fl *installFlags) toOptions(f *Factory) (*installOptions, error) {
 	o.objects.Namespace = f.Namespace()
 	for _, step := range []func(*install.Options) error{
 		func(o *install.Options) error { return install.CheckNamespace(o.Namespace) },
-		fl.readLocation, fl.readCredentials, fl.readImage, fl.readResources, fl.readMetadata, fl.readFeatures(f),
+		fl.readLocation, fl.readCredentials, fl.readImage, fl.readResources, fl.readMetadata, fl.readFeatures(f), fl.readPodEnv(f),
 	} {
 		if err := step(&o.objects); err != nil {
 			return nil, err
@@ -72,56 +67,11 @@ func (fl *installFlags) toOptions(f *Factory) (*installOptions, error) {
 	return o, nil
 }
 
-func (fl *installFlags) readLocation(o *install.Options) error {
-	if fl.noDefaultLocation {
-		return fl.checkNoLocation()
-	}
-	switch {
-	case fl.provider == "":
-		return errors.New("--provider is required; hint: --provider aws, or --no-default-backup-location to choose a location later")
-	case !slices.Contains(providers, fl.provider):
-		return fmt.Errorf("--provider %q is not in this version; hint: it has aws, for S3 and all that speak its protocol", fl.provider)
-	case fl.bucket == "":
-		return errors.New("--bucket is required; hint: name a bucket that exists, or --no-default-backup-location to choose a location later")
-	case strings.HasPrefix(fl.bucket, "-"):
-		return fmt.Errorf("--bucket %q begins with a dash; hint: did the bucket's name get lost before the next flag?", fl.bucket)
-	case strings.Contains(fl.bucket, "/"):
-		bucket, prefix, _ := strings.Cut(fl.bucket, "/")
-		return fmt.Errorf("--bucket %q holds a slash; hint: --bucket %s --prefix %s", fl.bucket, bucket, prefix)
-	}
-	o.Location = &install.Location{
-		Provider: fl.provider, Bucket: fl.bucket, Prefix: strings.Trim(fl.prefix, "/"), Config: fl.locationConfig.Data(),
-	}
-	if fl.cacert == "" {
-		return nil
-	}
-	pem, err := readFlagFile("--cacert", fl.cacert)
-	if err != nil {
-		return err
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return fmt.Errorf("--cacert %s holds no certificate in PEM form; hint: it begins with -----BEGIN CERTIFICATE-----", fl.cacert)
-	}
-	o.Location.CACert = pem
-	return nil
-}
-
-func (fl *installFlags) checkNoLocation() error {
-	for _, given := range []struct{ flag, value string }{
-		{"--bucket", fl.bucket}, {"--prefix", fl.prefix}, {"--backup-location-config", fl.locationConfig.String()}, {"--cacert", fl.cacert},
-	} {
-		if given.value != "" {
-			return fmt.Errorf("%s is for the default location and can't go with --no-default-backup-location; hint: leave out one of the two", given.flag)
-		}
-	}
-	return nil
-}
-
 func (fl *installFlags) readCredentials(o *install.Options) error {
 	switch {
 	case fl.secretFile != "" && fl.noSecret:
 		return errors.New("--secret-file and --no-secret can't go together; hint: leave out one of the two")
-	case fl.secretFile == "" && !fl.noSecret && !fl.noDefaultLocation:
+	case fl.secretFile == "" && !fl.noSecret && !fl.noDefaultLocation && o.Location.Claim == "":
 		return errors.New("one of --secret-file and --no-secret is required; hint: --secret-file FILE with the storage's credentials, or --no-secret if the cloud gives pods an identity")
 	case fl.secretFile == "":
 		return nil

@@ -38,7 +38,11 @@ func (s *session) tellTroubles(n noun, verdicts []launch.Verdict, name func(int)
 // notFound explains why an object could not be read.
 func (s *session) notFound(n noun, name string, err error) error {
 	if apierrors.IsNotFound(err) && !notInstalled(err) {
-		return fmt.Errorf("%s %q does not exist in namespace %q; hint: `%s %s get` lists those that do", n.word, name, s.namespace, s.name, n.word)
+		text := fmt.Sprintf("%s %q does not exist in namespace %q; hint: `%s %s get` lists those that do", n.word, name, s.namespace, s.name, n.word)
+		if n == backupNoun {
+			text += fmt.Sprintf(", and `%s backup-location sync --all` brings in those that only a bucket has", s.name)
+		}
+		return &missingError{what: fmt.Sprintf("%s %q", n.title, name), text: text}
 	}
 	return s.explain(fmt.Sprintf("read %s %q", n.word, name), err)
 }

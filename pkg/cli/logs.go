@@ -25,6 +25,7 @@ type storedLog struct {
 
 // logFlags are those of the logs commands.
 type logFlags struct {
+	bucketFlags
 	follow  bool
 	timeout time.Duration
 }
@@ -38,7 +39,7 @@ func newLogs(f *Factory, n noun, use, example string, list candidates, stored fu
 		Example: f.examples(example),
 		Args:    oneName(n.word),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := f.connect()
+			s, err := o.connect(f)
 			if err != nil {
 				return err
 			}
@@ -47,7 +48,7 @@ func newLogs(f *Factory, n noun, use, example string, list candidates, stored fu
 	}
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "Go on printing until it ends.")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "How long reading from the bucket may take.")
-	addBucketFlags(cmd.Flags())
+	o.bucketFlags.add(cmd.Flags())
 	f.completeArgs(cmd, list)
 	return cmd
 }

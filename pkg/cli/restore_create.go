@@ -111,7 +111,7 @@ func restoreOperation(in installed, restore *velerov1.Restore) launch.Operation 
 		Kind: velerov1.OperationRestore, Namespace: restore.Namespace, Name: restore.Name, UID: restore.UID,
 		ServiceAccount: launch.RestoreServiceAccount,
 		Args:           []string{"restore", "--name", restore.Name},
-		Credential:     in.location.Spec.Credential,
+		Location:       in.location,
 	}
 	if restore.UID != "" { // which it has once it was created
 		op.Owner = launch.Owner("Restore", restore.Name, restore.UID)
@@ -119,8 +119,24 @@ func restoreOperation(in installed, restore *velerov1.Restore) launch.Operation 
 	return op
 }
 
+// readyOrBroughtIn is ready, and looks for a backup that the cluster doesn't know in
+// the storage locations.
+func (o *restoreCreate) readyOrBroughtIn(ctx context.Context, s *session, restore *velerov1.Restore) (installed, error) {
+	mayCreate := permission{verb: "create", group: "velero.io", resource: "restores"}
+	var in installed
+	ready := func() (err error) {
+		in, err = o.ready(ctx, s, restore, mayCreate)
+		return err
+	}
+	err := ready()
+	if err != nil {
+		err = s.bringIn(ctx, err, o.startTimeout.Value, ready)
+	}
+	return in, err
+}
+
 func (o *restoreCreate) create(ctx context.Context, s *session, restore *velerov1.Restore) error {
-	in, err := o.ready(ctx, s, restore, permission{verb: "create", group: "velero.io", resource: "restores"})
+	in, err := o.readyOrBroughtIn(ctx, s, restore)
 	if err != nil {
 		return err
 	}

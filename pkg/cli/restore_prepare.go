@@ -82,6 +82,9 @@ func (o *restoreFlags) installed(ctx context.Context, s *session, restore *veler
 	if err != nil {
 		return installed{}, fmt.Errorf("backup %q: %w", backup.Name, err)
 	}
+	if err := launch.CheckClaim(ctx, s.kube, s.namespace, location); err != nil {
+		return installed{}, s.explain(fmt.Sprintf("storage location %q", location.Name), err)
+	}
 	return installed{template: template, location: location}, nil
 }
 

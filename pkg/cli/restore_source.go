@@ -116,7 +116,8 @@ func (o *restoreSource) noneGood(ctx context.Context, s *session, backups []vele
 	}
 	_, err := s.velero.Schedules(s.namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) && !notInstalled(err) {
-		return fmt.Errorf("schedule %q does not exist in namespace %q, and no backup is of it; hint: `%s backup get -L %s` lists whose backups there are", name, s.namespace, s.name, velerov1.ScheduleNameLabel)
+		return &missingError{what: fmt.Sprintf("A backup of schedule %q", name), text: fmt.Sprintf(
+			"schedule %q does not exist in namespace %q, and no backup is of it; hint: `%s backup get -L %s` lists whose backups there are", name, s.namespace, s.name, velerov1.ScheduleNameLabel)}
 	}
 	return fmt.Errorf("schedule %q has made no backup yet; hint: `%s backup create --from-schedule %s` makes one now", name, s.name, name)
 }

@@ -50,7 +50,7 @@ func (o *restoreFlags) runTrial(ctx context.Context, s *session, t trial) (repor
 	}
 	progress := s.newTryProgress(ctx, "Trying to restore "+t.restore.Spec.BackupName)
 	p, err := s.openPreview(ctx, t.start, reader.PreviewConfig{
-		Cluster: s.cluster(in.template), Restore: t.restore, Rights: o.rights(s), Credential: in.location.Spec.Credential,
+		Cluster: s.cluster(in.template), Restore: t.restore, Rights: o.rights(s), Location: in.location,
 	})
 	if err != nil {
 		progress.end()

@@ -85,7 +85,7 @@ func (o *scheduleCreate) objects(ctx context.Context, f *Factory, schedule *vele
 		return nil, err
 	}
 	schedule.Spec.Template.StorageLocation = location.Name
-	return []runtime.Object{schedule, o.cronJob(installed{template: template, location: location}, schedule)}, nil
+	return []runtime.Object{schedule, scheduleCronJob(installed{template: template, location: location}, schedule)}, nil
 }
 
 func (o *scheduleCreate) checkFlags() error {
@@ -112,17 +112,18 @@ func (o *scheduleCreate) object(namespace string) *velerov1.Schedule {
 	}
 }
 
-func (o *scheduleCreate) cronJob(in installed, schedule *velerov1.Schedule) *batchv1.CronJob {
+// scheduleCronJob is the CronJob of a Schedule, which owns it once it was created.
+func scheduleCronJob(in installed, schedule *velerov1.Schedule) *batchv1.CronJob {
 	op := launch.Operation{
 		Kind: velerov1.OperationSchedule, Namespace: schedule.Namespace, Name: schedule.Name, UID: schedule.UID,
-		Args:       []string{"backup", "--schedule", schedule.Name},
-		Credential: in.location.Spec.Credential,
+		Args:     []string{"backup", "--schedule", schedule.Name},
+		Location: in.location,
 	}
 	if schedule.UID != "" {
 		op.Owner = launch.Owner("Schedule", schedule.Name, schedule.UID)
 	}
-	expression, timeZone := splitTimeZone(o.schedule)
-	return launch.CronJob(in.template, op, expression, timeZone, o.paused)
+	expression, timeZone := splitTimeZone(schedule.Spec.Schedule)
+	return launch.CronJob(in.template, op, expression, timeZone, schedule.Spec.Paused)
 }
 
 // splitTimeZone takes the time zone out of an expression: a CronJob has a field
@@ -151,7 +152,7 @@ func (o *scheduleCreate) create(ctx context.Context, s *session, schedule *veler
 	if err != nil {
 		return s.explain(fmt.Sprintf("create schedule %q", o.name), err)
 	}
-	if err := s.createCronJob(ctx, o.cronJob(in, created)); err != nil {
+	if err := s.createCronJob(ctx, scheduleCronJob(in, created)); err != nil {
 		// A Schedule that nothing runs would be a lie.
 		return s.withdraw(ctx, created, err)
 	}

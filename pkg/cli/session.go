@@ -25,6 +25,8 @@ type session struct {
 	kube      kubernetes.Interface
 	velero    *client.Client
 	observer  *launch.Observer
+	// trust is how buckets are opened for reading.
+	trust bucketTrust
 }
 
 func (f *Factory) connect() (*session, error) {

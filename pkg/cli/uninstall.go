@@ -21,6 +21,7 @@ const uninstallTimeout = 5 * time.Minute
 type uninstallOptions struct {
 	f           *Factory
 	force, wait bool
+	volumes     bool // are deleted too
 }
 
 func newUninstallCommand(f *Factory) *cobra.Command {
@@ -29,11 +30,12 @@ func newUninstallCommand(f *Factory) *cobra.Command {
 		Use:   "uninstall",
 		Short: "Delete an installation from the cluster",
 		Long: "Delete an installation from the cluster: its rights, its namespace with everything in it, and the kinds of velero.io " +
-			"unless another namespace uses them. What is in buckets stays.",
+			"unless another namespace uses them. What is in buckets stays, and so do volumes that hold backups unless --delete-volumes is given.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	cmd.Flags().BoolVar(&o.force, "force", false, "Don't ask.")
+	cmd.Flags().BoolVar(&o.volumes, "delete-volumes", false, "Delete the volumes that hold backups, and the backups with them.")
 	cmd.Flags().BoolVar(&o.wait, "wait", true, "Wait until everything is gone.")
 	return cmd
 }
@@ -51,6 +53,7 @@ func (o *uninstallOptions) run(ctx context.Context) error {
 	if err != nil {
 		return o.f.explain("uninstall", err)
 	}
+	removal.DeleteVolumes = o.volumes
 	if len(removal.Objects()) == 0 {
 		fmt.Fprintf(o.f.ErrOut, "Nothing is installed in namespace %s.\n", namespace)
 		o.tellKept(removal)
@@ -69,6 +72,7 @@ func (o *uninstallOptions) run(ctx context.Context) error {
 		}
 	}
 	o.tellKept(removal)
+	o.tellVolumes(removal)
 	return nil
 }
 
@@ -82,6 +86,9 @@ func (o *uninstallOptions) confirm(ctx context.Context, removal *install.Removal
 		fmt.Fprintf(o.f.ErrOut, "  %s\n", install.Name(object))
 	}
 	fmt.Fprintln(o.f.ErrOut, "and everything in the namespace. What is in buckets stays.")
+	for _, claim := range removal.Claims {
+		fmt.Fprintln(o.f.ErrOut, whatOfClaim(claim, removal.DeleteVolumes))
+	}
 	if len(removal.Running) > 0 {
 		o.f.warn("still running, and to be cut off: %s", strings.Join(removal.Running, ", "))
 	}
@@ -109,6 +116,28 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 		return line, nil
 	case <-ctx.Done():
 		return "", ctx.Err()
+	}
+}
+
+// whatOfClaim says what becomes of backups that a claim of the namespace holds.
+func whatOfClaim(claim install.HeldClaim, deleted bool) string {
+	held := fmt.Sprintf("PersistentVolumeClaim %q holds the backups of location %q (%d known)", claim.Name, claim.Location, claim.Backups)
+	switch {
+	case claim.Volume == "":
+		return held + " and has no volume: there is nothing in it."
+	case deleted:
+		return fmt.Sprintf("%s: they are DELETED with its volume %q.", held, claim.Volume)
+	}
+	return fmt.Sprintf("%s: its volume %q stays, and they with it.", held, claim.Volume)
+}
+
+// tellVolumes says how to come back to what stayed.
+func (o *uninstallOptions) tellVolumes(removal *install.Removal) {
+	for _, claim := range removal.Claims {
+		if claim.Volume != "" && !removal.DeleteVolumes {
+			fmt.Fprintf(o.f.ErrOut, "Volume %q keeps the backups of location %q. To use it again, run `kubectl patch pv %[1]s --type=json -p '[{\"op\":\"remove\",\"path\":\"/spec/claimRef\"}]'` and create a claim with volumeName %[1]s; "+
+				"to delete it, give it reclaim policy Delete.\n", claim.Volume, claim.Location)
+		}
 	}
 }
 

@@ -19,11 +19,16 @@ func TestUninstallAsks(t *testing.T) {
 		want    string // the error
 		shows   string
 	}{
-		"yes":          {"y\n", install.Removal{}, "", "Continue? [y/N] "},
-		"yes, long":    {" YES \n", install.Removal{}, "", "Continue? [y/N] "},
-		"no":           {"n\n", install.Removal{}, "uninstall was not confirmed; nothing was changed", "Continue? [y/N] "},
-		"nothing":      {"", install.Removal{}, "uninstall was not confirmed; nothing was changed", "Continue? [y/N] "},
-		"what is busy": {"y\n", install.Removal{Running: []string{"backup/shop"}}, "", "warning: still running, and to be cut off: backup/shop\n"},
+		"yes":       {"y\n", install.Removal{}, "", "Continue? [y/N] "},
+		"yes, long": {" YES \n", install.Removal{}, "", "Continue? [y/N] "},
+		"no":        {"n\n", install.Removal{}, "uninstall was not confirmed; nothing was changed", "Continue? [y/N] "},
+		"nothing":   {"", install.Removal{}, "uninstall was not confirmed; nothing was changed", "Continue? [y/N] "},
+		"what stays": {"y\n", install.Removal{Claims: []install.HeldClaim{{Name: "disk", Location: "default", Volume: "pv-1", Backups: 3}}}, "",
+			`PersistentVolumeClaim "disk" holds the backups of location "default" (3 known): its volume "pv-1" stays, and they with it.`},
+		"what is lost": {"y\n", install.Removal{DeleteVolumes: true, Claims: []install.HeldClaim{{Name: "disk", Location: "default", Volume: "pv-1", Backups: 3}}}, "",
+			`(3 known): they are DELETED with its volume "pv-1".`},
+		"nothing in it": {"y\n", install.Removal{Claims: []install.HeldClaim{{Name: "disk", Location: "default"}}}, "", "has no volume: there is nothing in it."},
+		"what is busy":  {"y\n", install.Removal{Running: []string{"backup/shop"}}, "", "warning: still running, and to be cut off: backup/shop\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

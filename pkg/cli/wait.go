@@ -21,8 +21,11 @@ type waitFlags struct {
 	startTimeout flag.Duration
 }
 
+// defaultStartTimeout is how long a Job may take to start.
+const defaultStartTimeout = 5 * time.Minute
+
 func (w *waitFlags) add(fs *pflag.FlagSet) {
-	w.startTimeout.Value = 5 * time.Minute
+	w.startTimeout.Value = defaultStartTimeout
 	fs.BoolVarP(&w.wait, "wait", "w", false, "Wait for the end, show progress, and exit with 2 if it partially failed, 3 if it failed.")
 	fs.Var(&w.startTimeout, "start-timeout", "With --wait: give up when the Job has not started within this time; 0 waits for ever.")
 }

@@ -27,8 +27,8 @@ type PreviewConfig struct {
 	Restore *velerov1.Restore
 	// Rights are those that the restore would have.
 	Rights launch.Rights
-	// Credential is the storage location's own Secret; nil for the installation's.
-	Credential *corev1.SecretKeySelector
+	// Location is the backup's; nil means that the installation's credentials do.
+	Location *velerov1.BackupStorageLocation
 }
 
 // Preview is an open connection to a Job that tells what a restore would do. It is
@@ -73,7 +73,7 @@ func (p *Preview) build() (*batchv1.Job, error) {
 		ServiceAccount: launch.RestoreServiceAccount,
 		Args:           []string{"preview"},
 		Env:            []corev1.EnvVar{p.tokenHash()},
-		Credential:     p.cfg.Credential,
+		Location:       p.cfg.Location,
 		Deadline:       jobDeadline,
 		Annotations:    map[string]string{velerov1.RestoreSpecAnnotation: string(restore)},
 	}), nil
@@ -122,17 +122,6 @@ func (p *Preview) Run(ctx context.Context, diff bool, tell func(report.PreviewEv
 		return report.PreviewEnd{}, p.failed(ctx, err)
 	}
 	return end, nil
-}
-
-// failed explains a preview without an end by the Job's, where that is known.
-func (p *Preview) failed(ctx context.Context, err error) error {
-	torn, unanswered := (*tornError)(nil), (*url.Error)(nil)
-	if (errors.As(err, &torn) || errors.As(err, &unanswered)) && ctx.Err() == nil {
-		if reason := p.whyEnded(ctx); reason != "" {
-			return fmt.Errorf("%s: Job %q ended: %s", p.doing, p.job.Name, reason)
-		}
-	}
-	return fmt.Errorf("%s: %w", p.doing, err)
 }
 
 // Close ends the server, deletes its Job and takes its rights away, also after ctx

@@ -111,8 +111,10 @@ func cluster() (*fake.Clientset, PreviewConfig) {
 			ObjectMeta: metav1.ObjectMeta{Name: "x", Annotations: map[string]string{"a": "b"}},
 			Spec:       velerov1.RestoreSpec{BackupName: "shop"},
 		},
-		Rights:     launch.Rights{Kube: kube, Namespace: "velero", Role: "view"},
-		Credential: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "own"}, Key: "k"},
+		Rights: launch.Rights{Kube: kube, Namespace: "velero", Role: "view"},
+		Location: &velerov1.BackupStorageLocation{Spec: velerov1.BackupStorageLocationSpec{
+			Credential: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "own"}, Key: "k"},
+		}},
 	}
 }
 

@@ -71,6 +71,8 @@ type location struct {
 	Config          map[string]string `json:"config,omitempty"`
 	CACert          []byte            `json:"caCert,omitempty"`
 	CredentialsFile string            `json:"credentialsFile,omitempty"`
+	CustomerKeyFile string            `json:"customerKeyFile,omitempty"`
+	Root            string            `json:"root,omitempty"`
 }
 
 func (r *Reader) build() (*batchv1.Job, error) {
@@ -86,6 +88,13 @@ func (r *Reader) build() (*batchv1.Job, error) {
 	if len(l.CACert) == 0 {
 		l.CACert = spec.ObjectStorage.CACert
 	}
+	mounts := launch.MountsOf(r.cfg.Location)
+	if mounts.EncryptionKey != nil {
+		l.CustomerKeyFile = launch.EncryptionKeyDir + "/" + launch.EncryptionKeyFile
+	}
+	if mounts.Claim != "" {
+		l.Root = launch.StorageDir
+	}
 	body, err := json.Marshal(l)
 	if err != nil {
 		return nil, fmt.Errorf("encode storage location %q: %w", r.cfg.Location.Name, err)
@@ -99,8 +108,8 @@ func (r *Reader) build() (*batchv1.Job, error) {
 			{Name: "READ_PREFIXES", Value: strings.Join(r.cfg.Prefixes, ",")},
 			r.tokenHash(),
 		},
-		Credential: spec.Credential,
-		Deadline:   jobDeadline,
+		Location: r.cfg.Location,
+		Deadline: jobDeadline,
 	}), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -145,6 +146,17 @@ func (s *server) whyEnded(ctx context.Context) string {
 		case <-time.After(podEvery):
 		}
 	}
+}
+
+// failed explains an answer without an end by the Job's, where that is known.
+func (s *server) failed(ctx context.Context, err error) error {
+	torn, unanswered := (*tornError)(nil), (*url.Error)(nil)
+	if (errors.As(err, &torn) || errors.As(err, &unanswered)) && ctx.Err() == nil {
+		if reason := s.whyEnded(ctx); reason != "" {
+			return fmt.Errorf("%s: Job %q ended: %s", s.doing, s.job.Name, reason)
+		}
+	}
+	return fmt.Errorf("%s: %w", s.doing, err)
 }
 
 // stop ends the server and deletes its Job, also after ctx ended.
