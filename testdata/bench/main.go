@@ -1,5 +1,6 @@
 // Command bench measures backups and restores against floors, on a real API
-// server with etcd and a real S3 server, all on loopback: `make bench`.
+// server with etcd and a real S3 server, all on loopback, and uploads to each kind
+// of store against the client that its maker offers: `make bench`.
 //
 // A floor is what nobody can do without. For backups: the lists that the backup
 // takes, as raw pages of 500, up to eight kinds at once, with every page gzipped
@@ -13,15 +14,19 @@
 // Nothing is told of an operation that is wrong. Each must end as Completed; a
 // backup's archive is read back and compared with the cluster, and after each
 // restore, and each floor of one, the cluster is compared with the archive,
-// object by object. How fast it was is printed and written to bench.json in the
+// object by object, and uploads are read back. How fast it was is printed and written to bench.json in the
 // repository, but never a reason to fail.
 //
 // Environment:
 //
-//	BENCH=restore   measure only that, or only backup; bench.json keeps the other
+//	BENCH=restore   measure only that, or only backup or upload; bench.json keeps
+//	                the others
 //	OBJECTS=10500   objects of the mix; above the default, that is measured too,
 //	                since memory must not grow
-//	ROUNDS=5        turns; default 5, of restores 3; above 20,000 objects 3 and 1
+//	ROUNDS=5        turns; default 5, of restores 3; above 20,000 objects 3 and 1;
+//	                of uploads 3
+//	UPLOAD=1024     MiB that an upload has
+//	STORE=minio     upload only there
 //	SECRETS=1000    measure backups of so many Secrets of 1 MiB as well
 //	PROFILE=dir     write CPU and heap profiles of one more operation there
 //	KEEP=1          leave the clusters up; the next run uses them
@@ -86,6 +91,12 @@ func benchmark(ctx context.Context) error {
 		}
 		all.restores = append(all.restores, measured)
 		measured.print(os.Stdout)
+	}
+	if o.only == "" || o.only == onlyUpload {
+		if all.uploads, err = measureUploads(ctx, o); err != nil {
+			return fmt.Errorf("measure uploads: %w", err)
+		}
+		all.uploads.print(os.Stdout)
 	}
 	all.printTargets(os.Stdout)
 	return all.write(o.path("bench.json"))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/kubectl-velero/kubectl-velero/testdata/testenv"
@@ -18,6 +19,9 @@ const (
 	fewRounds   = 3
 	// restoreRounds are fewer: each restore and each floor creates everything.
 	restoreRounds = 3
+	// uploadRounds are those of each store; defaultUploadMiB are in an upload.
+	uploadRounds     = 3
+	defaultUploadMiB = 1024
 	// secretRounds bounds those with large Secrets, of which each moves gigabytes.
 	secretRounds = 2
 )
@@ -29,20 +33,26 @@ type options struct {
 	objects     int
 	rounds      int // 0 is the default of the data set
 	secrets     int
+	uploadMiB   int
 	profile     string // folder; empty is none
+	store       string // to upload to; empty is all
 	keep        bool
-	only        string // backup or restore; empty is both
+	only        string // one of the three; empty is all
 }
 
 const (
 	onlyBackup  = "backup"
 	onlyRestore = "restore"
+	onlyUpload  = "upload"
 )
 
 func optionsFromEnv() (options, error) {
-	o := options{keep: os.Getenv("KEEP") == "1", profile: os.Getenv("PROFILE"), only: os.Getenv("BENCH")}
-	if o.only != "" && o.only != onlyBackup && o.only != onlyRestore {
-		return o, fmt.Errorf("BENCH=%q: it must be %s or %s", o.only, onlyBackup, onlyRestore)
+	o := options{keep: os.Getenv("KEEP") == "1", profile: os.Getenv("PROFILE"), only: os.Getenv("BENCH"), store: os.Getenv("STORE")}
+	if !slices.Contains([]string{"", onlyBackup, onlyRestore, onlyUpload}, o.only) {
+		return o, fmt.Errorf("BENCH=%q: it must be %s, %s or %s", o.only, onlyBackup, onlyRestore, onlyUpload)
+	}
+	if o.store != "" && !slices.ContainsFunc(uploadStores, func(k uploadKind) bool { return k.name == o.store }) {
+		return o, fmt.Errorf("STORE=%q: there is no such store", o.store)
 	}
 	var err error
 	if o.root, err = testenv.RepositoryRoot(); err != nil {
@@ -56,7 +66,7 @@ func optionsFromEnv() (options, error) {
 		name     string
 		to       *int
 		fallback int
-	}{{"OBJECTS", &o.objects, defaultObjects}, {"ROUNDS", &o.rounds, 0}, {"SECRETS", &o.secrets, 0}} {
+	}{{"OBJECTS", &o.objects, defaultObjects}, {"ROUNDS", &o.rounds, 0}, {"SECRETS", &o.secrets, 0}, {"UPLOAD", &o.uploadMiB, defaultUploadMiB}} {
 		*number.to = number.fallback
 		text := os.Getenv(number.name)
 		if text == "" {
@@ -80,7 +90,7 @@ func (o options) path(elements ...string) string {
 // sets are the data sets to back up, the one that bench.json is about last among
 // those of the mix.
 func (o options) sets() []dataSet {
-	if o.only == onlyRestore {
+	if o.only != "" && o.only != onlyBackup {
 		return nil
 	}
 	var sets []dataSet
@@ -100,7 +110,7 @@ func (o options) sets() []dataSet {
 
 // restoreSets are the data sets to restore, likewise.
 func (o options) restoreSets() []dataSet {
-	if o.only == onlyBackup {
+	if o.only != "" && o.only != onlyRestore {
 		return nil
 	}
 	set := func(objects int) dataSet {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -24,21 +25,29 @@ type taken struct {
 	Seconds float64 `json:"seconds"`
 	// CPUSeconds are those of the process itself, user and system.
 	CPUSeconds float64 `json:"cpuSeconds"`
-	// PeakRSSBytes is the most memory it held at once.
-	PeakRSSBytes int64 `json:"peakRSSBytes"`
-	ExitCode     int   `json:"exitCode"`
+	// PeakRSSBytes is the most memory it held at once, PeakAnonBytes the most of
+	// that without its program and other files, sampled, and only on Linux.
+	PeakRSSBytes  int64 `json:"peakRSSBytes"`
+	PeakAnonBytes int64 `json:"peakAnonBytes,omitempty"`
+	ExitCode      int   `json:"exitCode"`
 	// output is what it wrote to stdout.
 	output []byte
 }
 
-// run runs a program as a grandchild: on Linux a process begins with the peak of
-// the one that forked it, and the bench holds more than an executor may.
+// run runs a program and measures it.
 func (b *bed) run(ctx context.Context, stdin []byte, program string, args ...string) (*taken, error) {
+	return runMeasured(ctx, b.folder, stdin, program, args...)
+}
+
+// runMeasured runs a program as a grandchild: on Linux a process begins with the
+// peak of the one that forked it, and the bench holds more than an executor may.
+// folder is for a file between them.
+func runMeasured(ctx context.Context, folder string, stdin []byte, program string, args ...string) (*taken, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(b.folder, "process.json")
+	file := filepath.Join(folder, "process.json")
 	command := exec.CommandContext(ctx, self, append([]string{processCommand, file, program}, args...)...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = time.Minute
@@ -71,7 +80,13 @@ func runProcess(args []string) error {
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	begin := time.Now()
-	err := command.Run()
+	err := command.Start()
+	var anonymous int64
+	if err == nil {
+		peak := samplePeak(command.Process.Pid)
+		err = command.Wait()
+		anonymous = peak()
+	}
 	took := time.Since(begin)
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return err
@@ -81,15 +96,60 @@ func runProcess(args []string) error {
 		return fmt.Errorf("peak memory of a process isn't known on %s", runtime.GOOS)
 	}
 	body, err := json.Marshal(taken{
-		Seconds:      took.Seconds(),
-		CPUSeconds:   (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds(),
-		PeakRSSBytes: usage.Maxrss * maxrssUnit(),
-		ExitCode:     command.ProcessState.ExitCode(),
+		Seconds:       took.Seconds(),
+		CPUSeconds:    (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds(),
+		PeakRSSBytes:  usage.Maxrss * maxrssUnit(),
+		PeakAnonBytes: anonymous,
+		ExitCode:      command.ProcessState.ExitCode(),
 	})
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(file, body, 0o644)
+}
+
+// sampleEvery is short enough for a heap that grows and is collected, and long
+// enough not to disturb what is measured.
+const sampleEvery = 10 * time.Millisecond
+
+// samplePeak watches the anonymous memory of a process until the function that it
+// returns is called, which tells the peak in bytes.
+func samplePeak(pid int) (stop func() int64) {
+	ended, peak := make(chan struct{}), make(chan int64)
+	go func() {
+		ticker := time.NewTicker(sampleEvery)
+		defer ticker.Stop()
+		var most int64
+		for {
+			select {
+			case <-ended:
+				peak <- most
+				return
+			case <-ticker.C:
+				most = max(most, anonymousMemory(pid))
+			}
+		}
+	}()
+	return func() int64 {
+		close(ended)
+		return <-peak
+	}
+}
+
+// anonymousMemory is in bytes; 0 where the system doesn't tell it, or the process
+// is gone.
+func anonymousMemory(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nRssAnon:"))
+	line, _, _ := bytes.Cut(rest, []byte(" kB"))
+	kib, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
 }
 
 // maxrssUnit is what getrusage counts memory in.

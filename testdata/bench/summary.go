@@ -13,6 +13,7 @@ import (
 type summary struct {
 	backups  results
 	restores []*restoreResult
+	uploads  uploads
 }
 
 // printTargets says what of what is wanted was reached.
@@ -33,6 +34,7 @@ func (s *summary) printTargets(w io.Writer) {
 	for _, r := range s.restores {
 		r.printTargets(target)
 	}
+	s.uploads.printTargets(target)
 }
 
 // write writes bench.json. What this run hasn't measured stays as it was.
@@ -40,6 +42,7 @@ func (s *summary) write(path string) error {
 	var file struct {
 		Backup  json.RawMessage `json:"backup,omitempty"`
 		Restore json.RawMessage `json:"restore,omitempty"`
+		Upload  json.RawMessage `json:"upload,omitempty"`
 	}
 	body, err := os.ReadFile(path)
 	if err == nil {
@@ -55,6 +58,11 @@ func (s *summary) write(path string) error {
 	}
 	if len(s.restores) > 0 {
 		if file.Restore, err = json.Marshal(restoresFigures(s.restores)); err != nil {
+			return err
+		}
+	}
+	if len(s.uploads) > 0 {
+		if file.Upload, err = json.Marshal(s.uploads.figures()); err != nil {
 			return err
 		}
 	}

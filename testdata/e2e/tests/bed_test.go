@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -58,6 +59,9 @@ type bed struct {
 	kube    kubernetes.Interface
 	dynamic dynamic.Interface
 	velero  *velero.Client
+
+	installed sync.Once
+	shop      sync.Mutex
 }
 
 // shared and unavailable are set by TestMain before any test runs, and not
@@ -225,8 +229,20 @@ type session struct {
 	c *console.Console
 }
 
-// start returns the shared bed for one test.
+// start returns the shared bed for one test, which runs beside others, with the
+// product installed. What several tests may have in the cluster has unique names;
+// the sample application is lent with ownShop.
 func start(t *testing.T) *session {
+	t.Helper()
+	t.Parallel()
+	s := alone(t)
+	s.installed.Do(s.install)
+	return s
+}
+
+// alone is start for a test that nothing runs beside, as it looks at the whole
+// cluster, or removes the product. The testing package runs all of these first.
+func alone(t *testing.T) *session {
 	t.Helper()
 	if unavailable != nil {
 		t.Skip(unavailable)
@@ -234,6 +250,13 @@ func start(t *testing.T) *session {
 	c := shared.console()
 	c.Out = t.Output()
 	return &session{bed: shared, t: t, c: c}
+}
+
+// ownShop waits until no other test has the sample application, of which a cluster
+// has one, and keeps it until the test ends.
+func (s *session) ownShop() {
+	s.shop.Lock()
+	s.t.Cleanup(s.shop.Unlock)
 }
 
 // try runs a command, whatever its exit status.
@@ -291,6 +314,8 @@ func (s *session) installArgs(namespace string, more ...string) []string {
 		"kubectl", "velero", "install", "--namespace", namespace,
 		"--image", s.images[artifact.ExecutorName], "--provider", "aws", "--bucket", bucket,
 		"--secret-file", credentials, "--backup-location-config", s.s3.LocationConfig(),
+		// The Jobs of many tests fit on a small node at once.
+		"--velero-pod-cpu-request", "20m",
 	}, more...)
 }
 

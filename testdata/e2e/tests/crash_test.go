@@ -26,13 +26,12 @@ func TestKilled(t *testing.T) {
 	if s.cluster.Kind != provider.Local {
 		t.Skip("needs the node's processes and a server that pods reach on this machine: the local cluster")
 	}
-	s.install()
-	g := s.newGate()
-	location := s.gateLocation(g)
 
-	t.Run("once, the retry completes", func(t *testing.T) {
+	t.Run("once and the retry completes", func(t *testing.T) {
+		t.Parallel()
 		s := s.sub(t)
-		name := unique("killed")
+		g := s.newGate()
+		location, name := s.gateLocation(g), unique("killed")
 		open := s.killInUpload(g, name, location)
 		open()
 		backup := s.ended(name)
@@ -48,9 +47,11 @@ func TestKilled(t *testing.T) {
 		}
 	})
 
-	t.Run("twice, it has failed", func(t *testing.T) {
+	t.Run("twice and it has failed", func(t *testing.T) {
+		t.Parallel()
 		s := s.sub(t)
-		name := unique("killed")
+		g := s.newGate()
+		location, name := s.gateLocation(g), unique("killed")
 		s.killInUpload(g, name, location)()
 		s.killRetry(g, name)
 		backup := s.ended(name)

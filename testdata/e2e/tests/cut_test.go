@@ -23,7 +23,6 @@ import (
 // which a download comes, in its middle: it must go on where it was.
 func TestDownloadOverACutConnection(t *testing.T) {
 	s := start(t)
-	s.install()
 	place := unique("bulk")
 	s.must("kubectl", "create", "namespace", place)
 	s.after("kubectl", "delete", "namespace", place, "--wait=false")

@@ -28,7 +28,7 @@ const fixtureHello = "local/hello:1"
 // TestFixture restores a backup that Velero wrote in another cluster.
 func TestFixture(t *testing.T) {
 	s := start(t)
-	s.install()
+	s.ownShop()
 	s.check(shop.DeleteAll(t.Context(), s.c))
 	location, name := unique("fixture"), "shop"
 	s.location(location, fixturePrefix)
@@ -54,6 +54,9 @@ func TestFixture(t *testing.T) {
 
 // fixturePrefix keeps Velero's backup apart from ours of the same name.
 const fixturePrefix = "velero-wrote"
+
+// otherPrefix is that of locations for which the default's folders won't do.
+const otherPrefix = "other"
 
 // location creates a BackupStorageLocation in the tests' bucket.
 func (s *session) location(name, prefix string) {

@@ -19,7 +19,7 @@ import (
 // TestForeignDemo runs the demo on the local cluster as if someone else had made
 // it: images go through a registry, the S3 server runs in the cluster.
 func TestForeignDemo(t *testing.T) {
-	s := start(t)
+	s := alone(t)
 	if s.cluster.Kind != provider.Local {
 		t.Skip("needs a registry on this machine that the node pulls from: the local cluster")
 	}

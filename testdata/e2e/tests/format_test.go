@@ -53,9 +53,9 @@ func checkKeys(t *testing.T, s *session, name string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
-	// Another folder at the top would make a Velero server refuse the bucket; two
+	// Another folder at the top would make a Velero server refuse the bucket; three
 	// are other locations' prefixes.
-	known := regexp.MustCompile(`^(backups|restores|` + fixturePrefix + `|` + gatePrefix + `)/`)
+	known := regexp.MustCompile(`^(backups|restores|` + fixturePrefix + `|` + gatePrefix + `|` + otherPrefix + `)/`)
 	for _, key := range s.keys("") {
 		if !known.MatchString(key) {
 			t.Errorf("key %q is outside Velero's folders", key)

@@ -25,7 +25,6 @@ import (
 // TestHooks backs up pods whose containers have commands to run before and after.
 func TestHooks(t *testing.T) {
 	s := start(t)
-	s.install()
 	program := s.loadHookApp()
 	for name, test := range map[string]func(*hookTest){
 		"a marker of a pre hook is in the backup": testHookMarker,

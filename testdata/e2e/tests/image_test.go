@@ -70,7 +70,6 @@ func TestImage(t *testing.T) {
 // TestRestricted looks at the pod of a backup as the kubelet runs it.
 func TestRestricted(t *testing.T) {
 	s := start(t)
-	s.install()
 	enforced, err := s.kube.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
 	s.check(err)
 	if got := enforced.Labels["pod-security.kubernetes.io/enforce"]; got != "restricted" {
@@ -140,7 +139,6 @@ func (s *session) checkProcess(backup string) {
 
 // TestImageThatCannotBePulled wants the cause within 30 s, and an end.
 func TestImageThatCannotBePulled(t *testing.T) {
-	t.Parallel()
 	s := start(t)
 	const other = "velero-no-image"
 	args := s.installArgs(other)

@@ -29,7 +29,7 @@ var uninstalls = []struct {
 // TestInstallLeavesNothing lists every object of the cluster before an install
 // and after each way to remove it.
 func TestInstallLeavesNothing(t *testing.T) {
-	s := start(t)
+	s := alone(t)
 	s.must("kubectl", "velero", "uninstall", "--force", "--wait") // what an earlier test has left
 	for _, way := range uninstalls {
 		t.Run(way.name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func (s *session) everything() []string {
 
 // TestInstallAgain changes nothing, or what differs.
 func TestInstallAgain(t *testing.T) {
-	s := start(t)
+	s := alone(t)
 	s.install()
 	versions := func() map[string]string {
 		found := map[string]string{}

@@ -20,7 +20,6 @@ func TestInterruptedWait(t *testing.T) {
 	if s.cluster.Kind != provider.Local {
 		t.Skip("needs a server that pods reach on this machine: the local cluster")
 	}
-	s.install()
 	g := s.newGate()
 	location, name := s.gateLocation(g), unique("interrupted")
 	reached, open := g.hold(name + ".tar.gz")

@@ -15,7 +15,7 @@ func TestKind(t *testing.T) {
 	if provider.Engine(t.Context()) == "" {
 		t.Skip("no container engine answers")
 	}
-	s := start(t)
+	s := alone(t)
 	demo := filepath.Join(s.tree.Bin(), "demo")
 	s.check(s.tree.Build(t.Context(), s.tree.Path("testdata", "e2e"), "./cmd/demo", demo))
 	s.c.Env = append(s.c.Env, "KUBECONFIG=")

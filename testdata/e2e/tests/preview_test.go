@@ -31,7 +31,6 @@ spec: {hard: {count/secrets: "0"}}
 // restore would do and at what it would change, and then restores.
 func TestLookBeforeYouLeap(t *testing.T) {
 	s := start(t)
-	s.install()
 	place, name := unique("look"), unique("look")
 	s.apply(fmt.Sprintf(readObjects, place, "red", "planted-before"))
 	s.after("kubectl", "delete", "namespace", place, "--wait=false")
@@ -51,7 +50,7 @@ func TestLookBeforeYouLeap(t *testing.T) {
 	if result.Stdout != "" || !strings.Contains(result.Stderr, ": 0 added, 0 changed, ") {
 		t.Errorf("differences after the restore:\n%s%s", result.Stdout, result.Stderr)
 	}
-	s.noPreviewLeft()
+	s.noPreviewLeft(name)
 }
 
 // lookDryRun looks at the table and the JSON of --dry-run=server.
@@ -125,10 +124,15 @@ func (s *session) hasRows(table string, rows ...string) {
 	}
 }
 
-// noPreviewLeft waits until nothing of any preview is in the cluster.
-func (s *session) noPreviewLeft() {
+// previewsOf selects what previews of restores from a backup make.
+func previewsOf(backup string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: "kubectl-velero.io/operation=preview,kubectl-velero.io/name=" + backup}
+}
+
+// noPreviewLeft waits until nothing of the backup's previews is in the cluster.
+func (s *session) noPreviewLeft(backup string) {
 	s.t.Helper()
-	of := metav1.ListOptions{LabelSelector: "kubectl-velero.io/operation=preview"}
+	of := previewsOf(backup)
 	bindings, err := s.kube.RbacV1().ClusterRoleBindings().List(s.t.Context(), of)
 	s.check(err)
 	if len(bindings.Items) > 0 {
@@ -150,7 +154,6 @@ func TestInterruptedLook(t *testing.T) {
 	if s.cluster.Kind != provider.Local {
 		t.Skip("needs a server that pods reach on this machine: the local cluster")
 	}
-	s.install()
 	g := s.newGate()
 	location, name := s.gateLocation(g), unique("look")
 	s.must("kubectl", "velero", "backup", "create", name, "--include-namespaces", "default", "--storage-location", location, "--wait")
@@ -158,11 +161,11 @@ func TestInterruptedLook(t *testing.T) {
 	if code, stderr := s.lookUntil(g, name, syscall.SIGINT); code != 4 || !strings.Contains(stderr, "error: interrupted; the cluster is as it was") {
 		t.Errorf("exit status %d, want 4: %s", code, stderr)
 	}
-	s.noPreviewLeft()
+	s.noPreviewLeft(name)
 
 	// The Job notices, gives up its rights and ends.
 	s.lookUntil(g, name, syscall.SIGKILL)
-	of := metav1.ListOptions{LabelSelector: "kubectl-velero.io/operation=preview"}
+	of := previewsOf(name)
 	s.eventually("the Job has ended and its rights are gone", time.Minute, func() bool {
 		jobs, err := s.kube.BatchV1().Jobs(namespace).List(t.Context(), of)
 		s.check(err)
@@ -171,7 +174,7 @@ func TestInterruptedLook(t *testing.T) {
 		return len(jobs.Items) == 1 && launch.Finished(&jobs.Items[0]) && len(bindings.Items) == 0
 	})
 	s.must("kubectl", "-n", namespace, "delete", "jobs", "-l", of.LabelSelector)
-	s.noPreviewLeft()
+	s.noPreviewLeft(name)
 	s.must("kubectl", "velero", "backup", "delete", name, "--confirm")
 }
 

@@ -37,7 +37,6 @@ stringData: {password: %[3]s}
 // object, all of it, whether it is sound, and how it differs.
 func TestReadBack(t *testing.T) {
 	s := start(t)
-	s.install()
 	place := unique("read")
 	s.apply(fmt.Sprintf(readObjects, place, "red", "planted-before"))
 	s.after("kubectl", "delete", "namespace", place, "--wait=false")
@@ -52,8 +51,9 @@ func TestReadBack(t *testing.T) {
 	t.Run("verify", func(t *testing.T) { readVerify(s.sub(t), first) })
 	t.Run("nothing is left", func(t *testing.T) {
 		s := s.sub(t)
+		of := metav1.ListOptions{LabelSelector: fmt.Sprintf("kubectl-velero.io/operation=read,kubectl-velero.io/name in (%s, %s)", first, second)}
 		s.eventually("the reader Jobs are gone", time.Minute, func() bool {
-			jobs, err := s.kube.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "kubectl-velero.io/operation=read"})
+			jobs, err := s.kube.BatchV1().Jobs(namespace).List(t.Context(), of)
 			s.check(err)
 			return len(jobs.Items) == 0
 		})

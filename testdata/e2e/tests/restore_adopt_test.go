@@ -154,7 +154,6 @@ func (s *session) settled(namespace string) bool {
 // under the workload that it had, and none was started beside it.
 func TestRestoredPodsAreAdopted(t *testing.T) {
 	s := start(t)
-	s.install()
 	ns := unique("adopt")
 	pod := `{terminationGracePeriodSeconds: 0, containers: [{name: c, image: IMAGE, imagePullPolicy: IfNotPresent}]}`
 	s.apply(strings.NewReplacer("POD", strings.ReplaceAll(pod, "IMAGE", s.images[artifact.AppName]), "NS", ns, "IMAGE", s.images[artifact.AppName]).Replace(workloads))

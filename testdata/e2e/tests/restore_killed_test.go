@@ -23,7 +23,6 @@ func TestRestoreKilled(t *testing.T) {
 	if s.cluster.Kind != provider.Local {
 		t.Skip("needs the node's processes: the local cluster")
 	}
-	s.install()
 	ns := unique("rkilled")
 	var objects strings.Builder
 	for n := range 40 {

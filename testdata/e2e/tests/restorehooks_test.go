@@ -22,7 +22,6 @@ import (
 // after their start, each time beside the pods that were backed up.
 func TestRestoreHooks(t *testing.T) {
 	s := start(t)
-	s.install()
 	program := s.loadHookApp()
 	for name, test := range map[string]func(*restoreHookTest){
 		"annotations":                        testRestoreHookAnnotations,

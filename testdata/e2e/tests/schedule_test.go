@@ -14,9 +14,7 @@ import (
 
 // TestSchedule waits for a run of a schedule, at most a minute and its backup.
 func TestSchedule(t *testing.T) {
-	t.Parallel()
 	s := start(t)
-	s.install()
 	name := unique("often")
 	s.must("kubectl", "velero", "schedule", "create", name, "--schedule", "* * * * *",
 		"--include-namespaces", "default", "--ttl", "1h")

@@ -64,40 +64,43 @@ value: 7
 // archive; then it takes one object back.
 func TestSelection(t *testing.T) {
 	s := start(t)
-	s.install()
 	place := unique("select")
 	s.apply(strings.ReplaceAll(selectionObjects, "PLACE", place))
 	s.after("kubectl", "delete", "namespace", place, place+"-b", place+"-out", "--wait=false")
 	s.after("kubectl", "delete", "priorityclass", place+"-high")
-	// An underline in flags stands for a blank within one.
-	for name, c := range map[string]struct{ flags, want string }{
-		"globs":         {"--include-namespaces PLACE-* --include-resources cm,ns", "namespaces/PLACE-b configmaps/PLACE-b/one"},
-		"newer filters": {"--include-namespaces PLACE --include-namespace-scoped-resources cm --include-cluster-scoped-resources priorityclasses", "namespaces/PLACE configmaps/PLACE/one configmaps/PLACE/two priorityclasses.scheduling.k8s.io/PLACE-high"},
-		"selector":      {"--include-namespaces PLACE --selector tier=front", "namespaces/PLACE configmaps/PLACE/one"},
-		"or selectors":  {"--include-namespaces PLACE,PLACE-b --include-resources cm,secret --or-selector tier=back_or_tier=other", "configmaps/PLACE/two configmaps/PLACE-b/one secrets/PLACE/db-main"},
-		"objects":       {"--include-objects PLACE/cm/one,PLACE/secret/db-*", "namespaces/PLACE configmaps/PLACE/one secrets/PLACE/db-main secrets/PLACE/db-copy"},
-		"all but":       {"--include-namespaces PLACE --include-resources cm,secrets --exclude-objects PLACE/secret/db-copy,PLACE/cm/t*", "configmaps/PLACE/one secrets/PLACE/db-main configmaps/PLACE/kube-root-ca.crt"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := s.sub(t)
-			backup := unique("selection")
-			flags := strings.Fields(strings.ReplaceAll(c.flags, "PLACE", place))
-			for i := range flags {
-				flags[i] = strings.ReplaceAll(flags[i], "_", " ")
-			}
-			s.must(slices.Concat([]string{"kubectl", "velero", "backup", "create", backup, "--wait"}, flags)...)
-			want := strings.Fields(strings.ReplaceAll(c.want, "PLACE", place))
-			slices.Sort(want)
-			// What controllers make in every namespace comes with filters by kind.
-			made := cmpopts.IgnoreSliceElements(func(item string) bool {
-				return strings.HasSuffix(item, "/kube-root-ca.crt") || strings.HasPrefix(item, "serviceaccounts/")
+	// The group ends before the objects change.
+	t.Run("filters", func(t *testing.T) {
+		// An underline in flags stands for a blank within one.
+		for name, c := range map[string]struct{ flags, want string }{
+			"globs":         {"--include-namespaces PLACE-* --include-resources cm,ns", "namespaces/PLACE-b configmaps/PLACE-b/one"},
+			"newer filters": {"--include-namespaces PLACE --include-namespace-scoped-resources cm --include-cluster-scoped-resources priorityclasses", "namespaces/PLACE configmaps/PLACE/one configmaps/PLACE/two priorityclasses.scheduling.k8s.io/PLACE-high"},
+			"selector":      {"--include-namespaces PLACE --selector tier=front", "namespaces/PLACE configmaps/PLACE/one"},
+			"or selectors":  {"--include-namespaces PLACE,PLACE-b --include-resources cm,secret --or-selector tier=back_or_tier=other", "configmaps/PLACE/two configmaps/PLACE-b/one secrets/PLACE/db-main"},
+			"objects":       {"--include-objects PLACE/cm/one,PLACE/secret/db-*", "namespaces/PLACE configmaps/PLACE/one secrets/PLACE/db-main secrets/PLACE/db-copy"},
+			"all but":       {"--include-namespaces PLACE --include-resources cm,secrets --exclude-objects PLACE/secret/db-copy,PLACE/cm/t*", "configmaps/PLACE/one secrets/PLACE/db-main configmaps/PLACE/kube-root-ca.crt"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := s.sub(t)
+				backup := unique("selection")
+				flags := strings.Fields(strings.ReplaceAll(c.flags, "PLACE", place))
+				for i := range flags {
+					flags[i] = strings.ReplaceAll(flags[i], "_", " ")
+				}
+				s.must(slices.Concat([]string{"kubectl", "velero", "backup", "create", backup, "--wait"}, flags)...)
+				want := strings.Fields(strings.ReplaceAll(c.want, "PLACE", place))
+				slices.Sort(want)
+				// What controllers make in every namespace comes with filters by kind.
+				made := cmpopts.IgnoreSliceElements(func(item string) bool {
+					return strings.HasSuffix(item, "/kube-root-ca.crt") || strings.HasPrefix(item, "serviceaccounts/")
+				})
+				if diff := cmp.Diff(want, s.stored(backup, place), made); diff != "" {
+					t.Errorf("in the archive (-want +got):\n%s", diff)
+				}
+				s.must("kubectl", "velero", "backup", "delete", backup, "--confirm")
 			})
-			if diff := cmp.Diff(want, s.stored(backup, place), made); diff != "" {
-				t.Errorf("in the archive (-want +got):\n%s", diff)
-			}
-			s.must("kubectl", "velero", "backup", "delete", backup, "--confirm")
-		})
-	}
+		}
+	})
 	t.Run("one object comes back", func(t *testing.T) { selectionRoundTrip(s.sub(t), place) })
 }
 

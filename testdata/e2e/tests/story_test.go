@@ -24,7 +24,7 @@ import (
 // its restore. What was written is checked against the format on the way.
 func TestStory(t *testing.T) {
 	s := start(t)
-	s.install()
+	s.ownShop()
 	s.deployShop()
 	name := unique("story")
 	before, err := shop.Read(t.Context(), s.config)
@@ -106,7 +106,9 @@ func (s *session) checkRestoreRead(name string) {
 	if got := s.must("kubectl", "velero", "restore", "logs", name); !strings.Contains(got, "level=info") {
 		s.t.Errorf("restore logs: %s", got)
 	}
-	bindings, err := s.kube.RbacV1().ClusterRoleBindings().List(s.t.Context(), metav1.ListOptions{LabelSelector: "kubectl-velero.io/operation=restore"})
+	bindings, err := s.kube.RbacV1().ClusterRoleBindings().List(s.t.Context(), metav1.ListOptions{
+		LabelSelector: "kubectl-velero.io/operation=restore,kubectl-velero.io/name=" + name,
+	})
 	s.check(err)
 	if len(bindings.Items) > 0 {
 		s.t.Errorf("the restore's rights are left: %s", bindings.Items[0].Name)

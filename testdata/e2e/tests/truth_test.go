@@ -18,9 +18,7 @@ const jobMissing = time.Minute
 // TestJobNeverMade is a backup whose plugin died between its two creates: who
 // looks finds out, and so does maintenance when nobody looks.
 func TestJobNeverMade(t *testing.T) {
-	t.Parallel()
 	s := start(t)
-	s.install()
 	seen, unseen := unique("seen"), unique("unseen")
 	for _, name := range []string{seen, unseen} {
 		s.apply(fmt.Sprintf(`apiVersion: velero.io/v1

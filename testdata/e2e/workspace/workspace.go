@@ -88,7 +88,11 @@ func (t Tree) Build(ctx context.Context, dir, pkg, out string) error {
 	return nil
 }
 
+// leaveOut is the switch with which Google's SDK does without gRPC, as in the
+// Makefile; nothing else has it.
+const leaveOut = "disable_grpc_modules"
+
 // BuildArgs are the arguments of go that Build runs, for printing.
 func BuildArgs(pkg, out string) []string {
-	return []string{"build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg}
+	return []string{"build", "-trimpath", "-tags", leaveOut, "-ldflags=-s -w", "-o", out, pkg}
 }
