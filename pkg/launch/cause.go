@@ -232,6 +232,13 @@ func ran(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded || terminated(pod) != nil
 }
 
+// ranToTheEnd reports whether the executor has ended in a way after which its Job
+// starts no other.
+func ranToTheEnd(pod *corev1.Pod) bool {
+	t := terminated(pod)
+	return t != nil && (t.ExitCode == 0 || slices.Contains(finalExitCodes(), t.ExitCode))
+}
+
 // startTime is when the executor's container started; zero before.
 func startTime(pod *corev1.Pod) time.Time {
 	if status := executorStatus(pod); status != nil && status.State.Running != nil {

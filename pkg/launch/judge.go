@@ -162,6 +162,8 @@ func underWay(s State) Verdict {
 		return s.waiting(whyNoPod(s.Events))
 	case started(pod):
 		return alive(s, pod)
+	case ranToTheEnd(pod):
+		return Verdict{Standing: Running} // the Job controller hasn't noticed yet
 	case ran(pod):
 		return Verdict{Standing: Running, Cause: attemptEnded(s, pod)}
 	}

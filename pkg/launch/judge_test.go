@@ -173,7 +173,9 @@ func TestJudge(t *testing.T) {
 			inProgress("an attempt ended: the executor ran out of memory: its limit is 512Mi; another one follows; hint: raise it with install --velero-pod-mem-limit")},
 		"no other attempt follows": {running(terminatedBy(2, "Error", ""), func(s *State) { s.Job.Spec.BackoffLimit = ptr.To[int32](0) }),
 			inProgress("an attempt ended: the executor ended with exit code 2 and said nothing")},
-		"a Velero server's": {running(func(s *State) { s.CR.Ours, s.Job = false, nil; s.CR.Created = now.Add(-time.Hour) }), inProgress("")},
+		"ended well, which its Job doesn't know yet": {running(terminatedBy(0, "Completed", `{"outcome":"Completed","time":"2026-01-02T02:59:00Z"}`)), inProgress("")},
+		"refused, which its Job doesn't know yet":    {running(terminatedBy(10, "Error", `{"outcome":"Usage","reason":"no","time":"2026-01-02T02:59:00Z"}`)), inProgress("")},
+		"a Velero server's":                          {running(func(s *State) { s.CR.Ours, s.Job = false, nil; s.CR.Created = now.Add(-time.Hour) }), inProgress("")},
 
 		// The Job ended and the record wasn't told.
 		"out of memory": {running(failed, terminatedBy(137, "OOMKilled", "")),
