@@ -8,15 +8,21 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 )
 
+// deleteBatch is how many objects a bucket is told to delete at a time.
+const deleteBatch = 500
+
 // DeleteBackup removes everything below a backup's folder: first the marker, so
 // that no half deleted backup is ever listed, last the claim, so that nobody
 // takes the name in between. What is missing is fine; after an error, call it
-// again. What is locked is a *store.LockedError; since the marker, written last,
-// is locked the longest where a bucket locks everything for the same time, the
-// backup is still whole then.
+// again. If anything of it is locked, that is a *store.LockedError, and the backup
+// is still whole: locks are looked for first, and where a bucket tells of them only
+// when it refuses, the marker, written last, is locked the longest.
 func (c *Catalog) DeleteBackup(ctx context.Context, backup string) error {
 	if err := checkName("backup", backup); err != nil {
 		return err
+	}
+	if err := c.checkLocks(ctx, backup); err != nil {
+		return fmt.Errorf("delete backup %q: %w", backup, err)
 	}
 	if err := c.bucket.Delete(ctx, markerKey(backup)); err != nil {
 		return fmt.Errorf("delete the marker of backup %q: %w", backup, err)
@@ -31,6 +37,27 @@ func (c *Catalog) DeleteBackup(ctx context.Context, backup string) error {
 		return fmt.Errorf("delete the claim of backup %q: %w", backup, err)
 	}
 	return nil
+}
+
+// checkLocks looks for locks on everything below a backup's folder.
+func (c *Catalog) checkLocks(ctx context.Context, backup string) error {
+	checker, ok := c.bucket.(store.LockChecker)
+	if !ok {
+		return nil
+	}
+	var keys []string
+	for info, err := range c.bucket.List(ctx, backupFolder(backup)) {
+		if err != nil {
+			return err
+		}
+		if keys = append(keys, info.Key); len(keys) == deleteBatch {
+			if err := checker.CheckLocks(ctx, keys...); err != nil {
+				return err
+			}
+			keys = keys[:0]
+		}
+	}
+	return checker.CheckLocks(ctx, keys...)
 }
 
 // DeleteRestore removes everything below a restore's folder.
@@ -79,7 +106,6 @@ func (c *Catalog) tidyUploads(ctx context.Context, backup string) error {
 
 // deleteFolder removes every object below prefix but those to keep.
 func (c *Catalog) deleteFolder(ctx context.Context, prefix string, keep ...string) error {
-	const batch = 500
 	var keys []string
 	for info, err := range c.bucket.List(ctx, prefix) {
 		if err != nil {
@@ -88,7 +114,7 @@ func (c *Catalog) deleteFolder(ctx context.Context, prefix string, keep ...strin
 		if slices.Contains(keep, info.Key) {
 			continue
 		}
-		if keys = append(keys, info.Key); len(keys) == batch {
+		if keys = append(keys, info.Key); len(keys) == deleteBatch {
 			if err := c.bucket.Delete(ctx, keys...); err != nil {
 				return err
 			}

@@ -1,7 +1,9 @@
 package catalog_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +152,31 @@ func TestALockedBackupStaysWhole(t *testing.T) {
 	}
 	err := catalog.New(m).DeleteBackup(t.Context(), "b")
 	if !errors.Is(err, store.ErrLocked) || len(m.keys()) != 3 {
+		t.Errorf("%v, left %q", err, m.keys())
+	}
+}
+
+// lockable is a bucket that tells of locks.
+type lockable struct {
+	*memory
+	locked string
+}
+
+func (b lockable) CheckLocks(_ context.Context, keys ...string) error {
+	if slices.Contains(keys, b.locked) {
+		return &store.LockedError{Key: b.locked, Hold: true}
+	}
+	return nil
+}
+
+func TestABackupWithOneLockedFileStaysWhole(t *testing.T) {
+	t.Parallel()
+	m := newMemory(map[string]string{"backups/b/b-claim.json": "", "backups/b/b.tar.gz": "", "backups/b/velero-backup.json": ""})
+	err := catalog.New(lockable{m, "backups/b/b.tar.gz"}).DeleteBackup(t.Context(), "b")
+	if !errors.Is(err, store.ErrLocked) || len(m.keys()) != 3 {
+		t.Errorf("%v, left %q", err, m.keys())
+	}
+	if err := catalog.New(lockable{m, "backups/other/k"}).DeleteBackup(t.Context(), "b"); err != nil || len(m.keys()) != 0 {
 		t.Errorf("%v, left %q", err, m.keys())
 	}
 }

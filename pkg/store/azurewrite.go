@@ -10,6 +10,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -72,22 +73,38 @@ func (b *azureBucket) Delete(ctx context.Context, keys ...string) error {
 	return group.Wait()
 }
 
+// CheckLocks implements LockChecker, for locks of single versions.
+func (b *azureBucket) CheckLocks(ctx context.Context, keys ...string) error {
+	return inParallel(ctx, keys, func(ctx context.Context, _ int, key string) error {
+		_, err := b.lookBeforeDelete(ctx, key)
+		return err
+	})
+}
+
+const opDeleteAzure = "delete object"
+
+// lookBeforeDelete fails if a blob is locked, and says whether it is gone.
+func (b *azureBucket) lookBeforeDelete(ctx context.Context, key string) (gone bool, err error) {
+	found, err := b.properties(ctx, opDeleteAzure, key)
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return true, nil
+	case errors.Is(err, ErrDenied):
+		return false, nil // it may delete, but not read, perhaps
+	case err != nil:
+		return false, err
+	}
+	if locked := azureLockOf(key, found); locked != nil {
+		return false, &opError{op: b.describe(opDeleteAzure, key), kind: locked}
+	}
+	return false, nil
+}
+
 // deleteOne looks first: where versions are locked one by one, Azure would take the
 // request and hide the locked version.
 func (b *azureBucket) deleteOne(ctx context.Context, key string) error {
-	const op = "delete object"
-	found, err := b.properties(ctx, op, key)
-	switch {
-	case errors.Is(err, ErrNotExist):
-		return nil
-	case errors.Is(err, ErrDenied):
-		// It may delete, but not read, perhaps.
-	case err != nil:
+	if gone, err := b.lookBeforeDelete(ctx, key); gone || err != nil {
 		return err
-	default:
-		if locked := azureLockOf(key, found); locked != nil {
-			return &opError{op: b.describe(op, key), kind: locked}
-		}
 	}
 	clients, err := b.connect(ctx)
 	if err != nil {
@@ -101,7 +118,7 @@ func (b *azureBucket) deleteOne(ctx context.Context, key string) error {
 	if err == nil {
 		return nil
 	}
-	e := b.fail(request, op, key, err)
+	e := b.fail(request, opDeleteAzure, key, err)
 	if e.kind == ErrNotExist {
 		return nil
 	}
@@ -111,7 +128,8 @@ func (b *azureBucket) deleteOne(ctx context.Context, key string) error {
 // azureLockOf is what keeps this version of a blob from being deleted, or nil. A
 // container's rule shows only in a refusal.
 func azureLockOf(key string, p blob.GetPropertiesResponse) *LockedError {
-	if p.LegalHold != nil && *p.LegalHold {
+	leased := p.LeaseStatus != nil && *p.LeaseStatus == lease.StatusTypeLocked
+	if leased || azureTrue(p.LegalHold) {
 		return &LockedError{Key: key, Hold: true}
 	}
 	now := time.Now()

@@ -80,6 +80,14 @@ func (b *gcsBucket) Delete(ctx context.Context, keys ...string) error {
 	})
 }
 
+// CheckLocks implements LockChecker.
+func (b *gcsBucket) CheckLocks(ctx context.Context, keys ...string) error {
+	return inParallel(ctx, keys, func(ctx context.Context, _ int, key string) error {
+		_, err := b.lookBeforeDelete(ctx, key)
+		return err
+	})
+}
+
 // inParallel calls do for each key, and returns the first error when all have
 // ended.
 func inParallel(ctx context.Context, keys []string, do func(ctx context.Context, i int, key string) error) error {

@@ -148,6 +148,12 @@ func (b *s3Bucket) Delete(ctx context.Context, keys ...string) error {
 	return group.Wait()
 }
 
+// CheckLocks implements LockChecker.
+func (b *s3Bucket) CheckLocks(ctx context.Context, keys ...string) error {
+	_, err := b.checkDeletes(ctx, keys)
+	return err
+}
+
 // checkDeletes gives the keys that are there, or fails before anything is deleted
 // if one is locked.
 func (b *s3Bucket) checkDeletes(ctx context.Context, keys []string) ([]string, error) {

@@ -92,6 +92,15 @@ type UploadAborter interface {
 	AbortUploads(ctx context.Context, prefix string) (int, error)
 }
 
+// LockChecker is what a Bucket also implements whose objects can be locked one by
+// one.
+type LockChecker interface {
+	// CheckLocks fails with a *LockedError if one of the objects can't be deleted
+	// yet, and deletes none. One that is missing, or that the account may not look
+	// at, is fine.
+	CheckLocks(ctx context.Context, keys ...string) error
+}
+
 // Inspector is what a Bucket also implements to tell how its server behaves, for
 // whoever checks a location before it is trusted with backups.
 type Inspector interface {

@@ -31,6 +31,12 @@ func (l Locking) testProtected(t *testing.T, name string, protect func(key strin
 	Put(t, l.Bucket, key, []byte("kept"))
 	Put(t, l.Bucket, free, []byte("free"))
 	want := protect(key)
+	if checker, ok := l.Bucket.(store.LockChecker); ok {
+		checkLocked(t, "check locks", checker.CheckLocks(t.Context(), free, key), want)
+		if err := checker.CheckLocks(t.Context(), free, free+"-missing"); err != nil {
+			t.Errorf("%s: the others' locks: %v", name, err)
+		}
+	}
 
 	for range 2 {
 		checkLocked(t, "delete", l.Bucket.Delete(t.Context(), key, free), want)
