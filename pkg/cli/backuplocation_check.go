@@ -20,7 +20,7 @@ import (
 // backupLocationCheck tries out a storage location.
 type backupLocationCheck struct {
 	format  string
-	size    resource.QuantityValue
+	size    byteSize
 	timeout time.Duration
 }
 
@@ -28,7 +28,7 @@ type backupLocationCheck struct {
 const checkSize = 64 << 20
 
 func newBackupLocationCheck(f *Factory, use string) *cobra.Command {
-	o := &backupLocationCheck{size: resource.QuantityValue{Quantity: *resource.NewQuantity(checkSize, resource.BinarySI)}}
+	o := &backupLocationCheck{size: byteSize{resource.QuantityValue{Quantity: *resource.NewQuantity(checkSize, resource.BinarySI)}}}
 	cmd := &cobra.Command{
 		Use:   use + " NAME",
 		Short: "Try out a storage location, and say what works",
@@ -208,6 +208,17 @@ func (o *backupLocationCheck) print(s *session, result report.LocationCheck) err
 		if verdict := result.Verdict(); result.Count(report.CheckFailed) == 0 && result.Interrupted == "" {
 			fmt.Fprintln(s.Out, strings.ToUpper(verdict[:1])+verdict[1:])
 		}
+	}
+	return nil
+}
+
+// byteSize is a flag for a number of bytes, whose error is for a person.
+type byteSize struct{ resource.QuantityValue }
+
+// Set implements pflag.Value.
+func (b *byteSize) Set(text string) error {
+	if b.QuantityValue.Set(text) != nil {
+		return fmt.Errorf("%q is no size; hint: write 64Mi, or 0 for none", text)
 	}
 	return nil
 }

@@ -170,6 +170,7 @@ func TestLocationRefuses(t *testing.T) {
 		"delete nothing":      {[]string{"backup-location", "delete"}, "say what to delete in exactly one way: names, --all or --selector"},
 		"delete twice":        {[]string{"backup-location", "delete", "x", "--all"}, "say what to delete in exactly one way: names, --all or --selector"},
 		"sync nothing":        {[]string{"backup-location", "sync"}, "say what to sync in exactly one way: names or --all"},
+		"check a size":        {[]string{"backup-location", "check", "x", "--size", "1q"}, `invalid argument "1q" for "--size" flag: "1q" is no size; hint: write 64Mi, or 0 for none`},
 		"adopt nobody":        {[]string{"backup-location", "adopt", "x"}, "--cluster-id is missing; hint: `backup-location check` lists the clusters whose backups are there; \"unknown\" stands for those that don't say"},
 		"adopt a name":        {[]string{"backup-location", "adopt", "x", "--cluster-id", "prod"}, "--cluster-id \"prod\" is no id of a cluster; hint: it is the UID of that cluster's namespace kube-system, as `backup-location check` lists it, or \"unknown\""},
 		"snapshots: provider": {[]string{"snapshot-location", "create", "x"}, "--provider is required; hint: for example --provider aws"},
