@@ -77,6 +77,10 @@ func StartAzurite(ctx context.Context, o AzuriteOptions) (*AzuriteServer, error)
 	if err != nil {
 		return nil, err
 	}
+	return startAt(o.Listen, func() (*AzuriteServer, error) { return startAzurite(ctx, node, script, o) })
+}
+
+func startAzurite(ctx context.Context, node, script string, o AzuriteOptions) (*AzuriteServer, error) {
 	s, err := newAzuriteServer(&o)
 	if err != nil {
 		return nil, fmt.Errorf("set up Azurite in %s: %w", o.Root, err)

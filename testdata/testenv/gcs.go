@@ -71,6 +71,10 @@ func StartGCS(ctx context.Context, o GCSOptions) (*GCSServer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startAt(o.Listen, func() (*GCSServer, error) { return startGCS(ctx, binary, o) })
+}
+
+func startGCS(ctx context.Context, binary string, o GCSOptions) (*GCSServer, error) {
 	s, err := newGCSServer(&o)
 	if err != nil {
 		return nil, fmt.Errorf("set up GCS server in %s: %w", o.Root, err)

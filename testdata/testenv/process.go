@@ -3,6 +3,7 @@ package testenv
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -61,16 +62,44 @@ func runs(pid int, program string) bool {
 	return err == nil && filepath.Base(strings.TrimSuffix(target, " (deleted)")) == program
 }
 
-// freePort replaces port 0 by a port that is free now.
+// freePort replaces port 0 by a port that is free now. It is one that the kernel
+// gives to no outgoing connection, which could take it before the server does.
 func freePort(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || port != "0" {
 		return listen, err
 	}
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		return "", err
+	for range portTries {
+		candidate := net.JoinHostPort(host, strconv.Itoa(firstPort+rand.IntN(firstOutgoingPort()-firstPort)))
+		l, err := net.Listen("tcp", candidate)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return candidate, l.Close()
 	}
-	defer l.Close()
-	return net.JoinHostPort(host, strconv.Itoa(l.Addr().(*net.TCPAddr).Port)), nil
+	return "", fmt.Errorf("no port is free at %s", host)
+}
+
+const (
+	portTries = 100
+	firstPort = 10240
+	// usualOutgoingPort is where Linux' ports for outgoing connections begin.
+	usualOutgoingPort = 32768
+)
+
+// firstOutgoingPort is the first port that the kernel may give to an outgoing
+// connection.
+func firstOutgoingPort() int {
+	body, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return usualOutgoingPort
+	}
+	var first int
+	if _, err := fmt.Sscan(string(body), &first); err != nil || first <= firstPort {
+		return usualOutgoingPort
+	}
+	return first
 }

@@ -89,6 +89,10 @@ func StartS3(ctx context.Context, o StartOptions) (*S3Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startAt(o.Listen, func() (*S3Server, error) { return startS3(ctx, binary, o) })
+}
+
+func startS3(ctx context.Context, binary string, o StartOptions) (*S3Server, error) {
 	s, err := newS3Server(&o)
 	if err != nil {
 		return nil, fmt.Errorf("set up S3 server in %s: %w", o.Root, err)

@@ -84,6 +84,41 @@ func (c serverCommand) launch() (*serverProcess, error) {
 	return p, nil
 }
 
+// errExited says that a server ended before it served.
+var errExited = errors.New("it exited")
+
+// startTries is how often a server that exits at once is started.
+const startTries = 3
+
+// startAt starts a server that listens at this address. With port 0 one that
+// exits at once, as on a port that another took first, is started again on
+// another port.
+func startAt[Server any](listen string, start func() (Server, error)) (Server, error) {
+	var failures []error
+	for {
+		server, err := start()
+		if err == nil {
+			return server, nil
+		}
+		failures = append(failures, err)
+		_, port, _ := net.SplitHostPort(listen)
+		if !errors.Is(err, errExited) || listen != "" && port != "0" || len(failures) == startTries {
+			return server, errors.Join(failures...)
+		}
+	}
+}
+
+// lastWords are the last bytes of the server's log, which is gone with the folder
+// of a test.
+func (p *serverProcess) lastWords() string {
+	const most = 512
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return strconv.Quote(string(log[max(0, len(log)-most):]))
+}
+
 func connect(ctx context.Context, address string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -102,7 +137,7 @@ func (p *serverProcess) waitReady(ctx context.Context, answers func(context.Cont
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("it exited; hint: see %s", p.log)
+			return fmt.Errorf("%w: %s; hint: see %s", errExited, p.lastWords(), p.log)
 		case <-ctx.Done():
 			return fmt.Errorf("it doesn't answer: %w; hint: see %s", err, p.log)
 		case <-time.After(20 * time.Millisecond):
