@@ -14,16 +14,19 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"net/url"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 
+	"github.com/kubectl-velero/kubectl-velero/jobs/internal/answer"
 	"github.com/kubectl-velero/kubectl-velero/jobs/read"
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
@@ -70,22 +73,25 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 	if cfg.TokenSHA256 == "" {
 		return printed(ctx, cfg, location), nil
 	}
-	a := &answer{make: func(ctx context.Context, tell func(report.Check), running func(string)) report.LocationCheck {
-		return examine(ctx, cfg, location, tell, running)
-	}, log: cfg.Log, told: make(chan struct{})}
-	summary, err := read.Run(ctx, read.Config{
-		Handlers:    map[string]http.Handler{Path: a.handler(ctx)},
-		TokenSHA256: cfg.TokenSHA256,
-		Done:        a.told,
-		Idle:        cfg.Idle,
-		Grace:       stopGrace,
-		Listener:    cfg.Listener,
-		Log:         cfg.Log,
+	return served(ctx, cfg, location)
+}
+
+// served checks for the first client that asks, and tells it the results as they come.
+func served(ctx context.Context, cfg Config, location *velerov1.BackupStorageLocation) (report.Summary, error) {
+	running := atomic.Pointer[string]{} // the check that is being made
+	running.Store(ptr.To("connect"))
+	return answer.Run(ctx, answer.Config[report.CheckEvent]{
+		Path: Path, Noun: "check",
+		Make: func(ctx context.Context, _ url.Values, send func(report.CheckEvent) error) report.CheckEvent {
+			end := examine(ctx, cfg, location,
+				func(c report.Check) { _ = send(report.CheckEvent{Check: &c}) }, // ctx ends with the client
+				func(name string) { running.Store(&name) })
+			cfg.Log.Info("check ends", "failed", end.Count(report.CheckFailed), "warnings", end.Count(report.CheckWarning), "interrupted", end.Interrupted)
+			return report.CheckEvent{End: &end}
+		},
+		Beat:   func() report.CheckEvent { return report.CheckEvent{Running: *running.Load()} },
+		Server: read.Config{TokenSHA256: cfg.TokenSHA256, Idle: cfg.Idle, Grace: stopGrace, Listener: cfg.Listener, Log: cfg.Log},
 	})
-	if err == nil && summary.Outcome == report.Completed && a.broken.Load() {
-		return report.Summary{Outcome: report.Cancelled, Reason: "the client went away"}, nil
-	}
-	return summary, err
 }
 
 // printed checks, and writes the results as they come.

@@ -12,17 +12,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
+	"net/url"
+	"sync/atomic"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 
+	"github.com/kubectl-velero/kubectl-velero/jobs/internal/answer"
 	"github.com/kubectl-velero/kubectl-velero/jobs/read"
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
@@ -72,20 +75,19 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 	if err != nil {
 		return failed(report.Usage, err)
 	}
-	a := &answer{make: cfg.Make, restore: restore, log: cfg.Log, told: make(chan struct{})}
-	summary, err := read.Run(ctx, read.Config{
-		Handlers:    map[string]http.Handler{Path: a.handler(ctx)},
-		TokenSHA256: cfg.TokenSHA256,
-		Done:        a.told,
-		Idle:        cfg.Idle,
-		Grace:       stopGrace,
-		Listener:    cfg.Listener,
-		Log:         cfg.Log,
+	done := atomic.Int64{} // objects that were looked at
+	return answer.Run(ctx, answer.Config[report.PreviewEvent]{
+		Path: Path, Noun: "preview",
+		Make: func(ctx context.Context, query url.Values, send func(report.PreviewEvent) error) report.PreviewEvent {
+			end := cfg.Make(ctx, restore, query.Get("diff") == "true",
+				func(item report.PreviewItem) error { return send(report.PreviewEvent{Item: &item}) },
+				func(n int) { done.Store(int64(n)) })
+			cfg.Log.Info("preview ends", "reason", end.Reason, "counts", end.Counts, "warnings", len(end.Warnings), "errors", len(end.Errors))
+			return report.PreviewEvent{End: &end}
+		},
+		Beat:   func() report.PreviewEvent { return report.PreviewEvent{Progress: ptr.To(int(done.Load()))} },
+		Server: read.Config{TokenSHA256: cfg.TokenSHA256, Idle: cfg.Idle, Grace: stopGrace, Listener: cfg.Listener, Log: cfg.Log},
 	})
-	if err == nil && summary.Outcome == report.Completed && a.broken.Load() {
-		return report.Summary{Outcome: report.Cancelled, Reason: "the client went away"}, nil
-	}
-	return summary, err
 }
 
 // wanted is the Restore that the Job's annotation holds.
