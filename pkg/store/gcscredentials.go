@@ -49,9 +49,8 @@ type gcsTokens struct {
 	previous    string            // guarded by mu; token
 }
 
-// openGCSTokens reads the location's file, or else leaves it to the first request
-// to look for an identity: that of the environment or of the pod. It is nil where
-// the environment names an emulator and the location has no file.
+// openGCSTokens opens the tokens for a bucket. They are nil where the environment
+// names an emulator and the location has no file.
 func openGCSTokens(l Location, c settings.GCS) (*gcsTokens, error) {
 	file, body, err := readGCSCredentials(l, c)
 	if err != nil {
@@ -60,14 +59,20 @@ func openGCSTokens(l Location, c settings.GCS) (*gcsTokens, error) {
 	if file == "" && os.Getenv(gcsEmulatorVariable) != "" {
 		return nil, nil
 	}
+	return openGoogleTokens(l, gcsUniverse(c), gcsScope, file, body)
+}
+
+// openGoogleTokens reads the file, or else leaves it to the first request to look
+// for an identity: that of the environment or of the pod.
+func openGoogleTokens(l Location, universe, scope, file string, body []byte) (*gcsTokens, error) {
 	// The certificate of the location's store says nothing of Google's: whoever
 	// trusts any for the former gives no tokens away.
 	transport, err := newTransport(l, false)
 	if err != nil {
 		return nil, err
 	}
-	options := &credentials.DetectOptions{Scopes: []string{gcsScope}, Client: &http.Client{Transport: &tokenTransport{transport}}}
-	tokens := &gcsTokens{universe: gcsUniverse(c)}
+	options := &credentials.DetectOptions{Scopes: []string{scope}, Client: &http.Client{Transport: &tokenTransport{transport}}}
+	tokens := &gcsTokens{universe: universe}
 	if file == "" {
 		tokens.find = func() (*auth.Credentials, error) { return credentials.DetectDefault(options) }
 		return tokens, nil

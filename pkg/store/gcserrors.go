@@ -59,7 +59,7 @@ func (b *gcsBucket) classify(ctx context.Context, e *opError) {
 	switch {
 	case classifyCancelled(ctx, e):
 	case errors.As(e.cause, &credentials):
-		b.classifyCredentials(ctx, e, credentials.err)
+		classifyGoogleCredentials(ctx, e, credentials.err)
 	case answer != nil:
 		b.classifyAnswer(e, answer)
 	case errors.Is(e.cause, errNoProgress):
@@ -149,8 +149,8 @@ func mentionsKMS(answer *googleapi.Error) bool {
 	return strings.Contains(answer.Message, "Cloud KMS") || strings.Contains(answer.Message, "cloudkms.")
 }
 
-// classifyCredentials is for trouble on the way to a token.
-func (b *gcsBucket) classifyCredentials(ctx context.Context, e *opError, err error) {
+// classifyGoogleCredentials is for trouble on the way to a token.
+func classifyGoogleCredentials(ctx context.Context, e *opError, err error) {
 	var refused *tokenRefusal
 	var universe *universeError
 	switch {
@@ -165,7 +165,7 @@ func (b *gcsBucket) classifyCredentials(ctx context.Context, e *opError, err err
 		e.detail = "get a token: " + e.detail
 	default:
 		e.kind, e.detail = ErrDenied, "no credentials: "+strings.TrimPrefix(rootText(err), "credentials: ")
-		e.hint = "give the location a credentials secret (install --secret-file), or its pod an identity that the bucket trusts"
+		e.hint = "give the location a credentials secret (install --secret-file), or its pod an identity that Google trusts"
 	}
 }
 

@@ -78,7 +78,7 @@ var (
 	codesNoBucket   = []string{"NoSuchBucket", "InvalidBucketName"}
 	codesNotExist   = []string{"NoSuchKey", "NotFound", "NoSuchVersion"}
 	codesUnknownKey = []string{"InvalidAccessKeyId", "XAdminUserNotFound", "InvalidClientTokenId"}
-	codesExpired    = []string{"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+	codesExpired    = []string{"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "AuthFailure"}
 	codesDenied     = []string{"AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem", "Unauthorized", "UnauthorizedAccess", "AccessDeniedException"}
 	codesRegion     = []string{"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "MovedPermanently"}
 	codesBusy       = []string{"SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "XMinioServerNotInitialized"}

@@ -49,9 +49,7 @@ func CheckSnapshots(provider string, config map[string]string) error {
 	if provider == "" {
 		return errors.New("no provider is named; hint: it is one of \"aws\", \"azure\", \"gcp\"")
 	}
-	if !strings.Contains(provider, "/") {
-		provider = velerov1.DefaultProviderNamespace + "/" + provider
-	}
+	provider = SnapshotProvider(provider)
 	keys, ok := snapshotKeys[provider]
 	if !ok {
 		return nil
@@ -64,6 +62,22 @@ func CheckSnapshots(provider string, config map[string]string) error {
 		return errors.New("config key \"region\" is missing; hint: set it to the region of the disks, such as region=eu-central-1")
 	}
 	return nil
+}
+
+// TakesSnapshots reports whether snapshots of this provider's disks can be taken by
+// its own API.
+func TakesSnapshots(provider string) bool {
+	_, ok := snapshotKeys[SnapshotProvider(provider)]
+	return ok
+}
+
+// SnapshotProvider is the full name of the provider of a VolumeSnapshotLocation:
+// "velero.io/aws" for "aws".
+func SnapshotProvider(name string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	return velerov1.DefaultProviderNamespace + "/" + name
 }
 
 func anyValue(*snapshotConfig, string) error { return nil }
