@@ -1,0 +1,191 @@
+package csi
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Pace of looking: two lists for all snapshots, however many there are.
+const (
+	firstLook = 250 * time.Millisecond
+	lastLook  = 5 * time.Second
+)
+
+// stage is what a snapshot has to become, and within what time since it was asked
+// for.
+type stage struct {
+	name    string
+	timeout time.Duration
+	reached func(*entry) bool
+}
+
+// await looks at the entries until each has reached the stage, has failed or has
+// run out of time.
+func (t *Taker) await(ctx context.Context, entries []*entry, to stage) error {
+	open := unfinished(entries, func(*entry) bool { return false })
+	return poll(ctx, firstLook, lastLook, func() (bool, error) {
+		if len(open) == 0 {
+			return true, nil
+		}
+		err := t.observe(ctx, open)
+		if err != nil {
+			t.client.log.Warn("snapshots can't be read; trying again", "error", err)
+		}
+		open = unfinished(open, to.reached)
+		for _, e := range open {
+			if time.Since(e.started) <= to.timeout {
+				continue
+			}
+			if err != nil {
+				e.fail(fmt.Errorf("the snapshot is not %s after %s: its state can't be read: %w", to.name, to.timeout, err))
+			}
+			e.fail(e.timedOut(to))
+		}
+		open = unfinished(open, to.reached)
+		return len(open) == 0, nil
+	})
+}
+
+// unfinished are the entries that are neither done nor failed.
+func unfinished(entries []*entry, done func(*entry) bool) []*entry {
+	var open []*entry
+	for _, e := range entries {
+		if e.err != nil || e.object != nil && done(e) || e.err != nil {
+			continue
+		}
+		open = append(open, e)
+	}
+	return open
+}
+
+// observe reads the objects of entries. What can't be read is read the next time.
+func (t *Taker) observe(ctx context.Context, entries []*entry) error {
+	for _, g := range groupsOf(entries) {
+		g.observe(ctx, t)
+	}
+	state, err := t.client.read(ctx, ownerSelector(t.backup.Name, t.backup.UID))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.group != nil {
+			e.group.settle(e)
+		}
+	}
+	t.client.each(len(entries), func(i int) {
+		if e := entries[i]; e.uid != "" && e.err == nil {
+			t.look(ctx, e, state)
+		}
+	})
+	return nil
+}
+
+// look finds an entry's objects in what was read. Its content is labelled as the
+// backup's as soon as there is one.
+func (t *Taker) look(ctx context.Context, e *entry, state state) {
+	object, ok := state.snapshots[e.uid]
+	if !ok {
+		if e.object != nil {
+			e.fail(errDeleted)
+		}
+		return
+	}
+	if e.operationID == "" {
+		e.operationID = operationID(object, e.started)
+	}
+	var content *snapshotv1.VolumeSnapshotContent
+	if name := boundContent(object); name != "" {
+		if content = state.contents[name]; content == nil {
+			content = t.label(ctx, name)
+		}
+	}
+	e.observed(object, t.remind(ctx, e, content))
+}
+
+// How long a snapshot that isn't cut, or isn't ready, is left to csi-snapshotter's
+// own pace, which gets slower and slower, and at times forgets one until its next
+// resync. While one isn't cut, an application may be held still.
+const (
+	remindToCut  = 5 * time.Second
+	remindToLook = 30 * time.Second
+)
+
+// remind makes csi-snapshotter look at a content again that stays as it is. It
+// returns the content.
+func (t *Taker) remind(ctx context.Context, e *entry, content *snapshotv1.VolumeSnapshotContent) *snapshotv1.VolumeSnapshotContent {
+	if content == nil || content.DeletionTimestamp != nil || content.Status != nil && content.Status.ReadyToUse != nil && *content.Status.ReadyToUse {
+		return content
+	}
+	every := remindToLook
+	if content.Status == nil || content.Status.SnapshotHandle == nil {
+		every = remindToCut
+	}
+	if e.reminded.IsZero() {
+		e.reminded = time.Now()
+	}
+	if time.Since(e.reminded) < every {
+		return content
+	}
+	e.reminded = time.Now()
+	reminded, err := t.client.contents().Patch(ctx, content.Name, types.MergePatchType, nudge(false, ""), metav1.PatchOptions{})
+	if err != nil {
+		t.client.log.Debug("volume snapshot content can't be annotated", "name", content.Name, "error", err)
+		return content
+	}
+	return reminded
+}
+
+// boundContent is the name of the content that a snapshot says it is bound to.
+func boundContent(object *snapshotv1.VolumeSnapshot) string {
+	if object.Status == nil || object.Status.BoundVolumeSnapshotContentName == nil {
+		return ""
+	}
+	return *object.Status.BoundVolumeSnapshotContentName
+}
+
+// label marks a content as the backup's. It returns nil when that didn't work this
+// time.
+func (t *Taker) label(ctx context.Context, name string) *snapshotv1.VolumeSnapshotContent {
+	content, err := t.client.contents().Patch(ctx, name, types.MergePatchType,
+		metadataPatch("labels", owned(t.backup)), metav1.PatchOptions{})
+	if err != nil {
+		if !apierrors.IsNotFound(err) {
+			t.client.log.Warn("volume snapshot content can't be labelled; trying again", "name", name, "error", err)
+		}
+		return nil
+	}
+	return content
+}
+
+// state is what there is of some backup in the cluster.
+type state struct {
+	snapshots map[types.UID]*snapshotv1.VolumeSnapshot
+	contents  map[string]*snapshotv1.VolumeSnapshotContent
+}
+
+// read lists the snapshots and contents that a selector selects.
+func (c *Client) read(ctx context.Context, selector string) (state, error) {
+	s := state{snapshots: map[types.UID]*snapshotv1.VolumeSnapshot{}, contents: map[string]*snapshotv1.VolumeSnapshotContent{}}
+	options := metav1.ListOptions{LabelSelector: selector}
+	snapshots, err := c.volumeSnapshots(metav1.NamespaceAll).List(ctx, options)
+	if err != nil {
+		return state{}, fmt.Errorf("list volume snapshots: %w", err)
+	}
+	contents, err := c.contents().List(ctx, options)
+	if err != nil {
+		return state{}, fmt.Errorf("list volume snapshot contents: %w", err)
+	}
+	for i := range snapshots.Items {
+		s.snapshots[snapshots.Items[i].UID] = &snapshots.Items[i]
+	}
+	for i := range contents.Items {
+		s.contents[contents.Items[i].Name] = &contents.Items[i]
+	}
+	return s, nil
+}

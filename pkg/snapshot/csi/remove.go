@@ -1,0 +1,243 @@
+package csi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// object is a VolumeSnapshot and its content, to be removed.
+type object struct {
+	namespace, name string    // name is empty for a content without snapshot
+	uid             types.UID // empty as long as it isn't known
+	content         string    // empty as long as it isn't known
+	driver          string    // for messages
+	asked           time.Time // when it was last asked for
+}
+
+func (o object) String() string {
+	if o.name == "" {
+		return fmt.Sprintf("volume snapshot content %q", o.content)
+	}
+	return fmt.Sprintf("volume snapshot %s/%s", o.namespace, o.name)
+}
+
+// remove removes snapshots and returns when they are gone. What becomes of their
+// data is the policy; with none it is that of each content.
+func (c *Client) remove(ctx context.Context, objects []object, policy snapshotv1.DeletionPolicy) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	errs := make([]error, len(objects))
+	c.each(len(objects), func(i int) {
+		if err := c.letGo(ctx, &objects[i], policy); err != nil {
+			errs[i] = fmt.Errorf("remove %s: %w", objects[i], err)
+		}
+	})
+	c.each(len(objects), func(i int) {
+		if errs[i] != nil {
+			return
+		}
+		err := poll(ctx, firstLook, lastLook, func() (bool, error) { return c.isGone(ctx, &objects[i], policy) })
+		if err != nil {
+			errs[i] = c.stuck(ctx, objects[i], err)
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// stuck is the error about a snapshot that doesn't go.
+func (c *Client) stuck(ctx context.Context, o object, cause error) error {
+	if !errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("remove %s: %w", o, cause)
+	}
+	said := ""
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if o.content != "" {
+		if content, err := c.contents().Get(ctx, o.content, metav1.GetOptions{}); err == nil && content.Status != nil {
+			said = message(content.Status.Error)
+		}
+		if event := c.lastWarning(ctx, o.content); said == "" {
+			said = event
+		}
+	}
+	if said != "" {
+		said = " (" + said + ")"
+	}
+	driver := "its driver"
+	if o.driver != "" {
+		driver = fmt.Sprintf("driver %q", o.driver)
+	}
+	return fmt.Errorf("%s is marked to be deleted, but %s has not done it within %s%s; it will when it works again; hint: see whether it and its csi-snapshotter run",
+		o, driver, c.patience, said)
+}
+
+// letGo asks for a snapshot and its content to be deleted. What isn't there is fine.
+func (c *Client) letGo(ctx context.Context, o *object, policy snapshotv1.DeletionPolicy) error {
+	o.asked = time.Now()
+	if err := c.find(ctx, o); err != nil {
+		return err
+	}
+	if policy != "" && o.content != "" {
+		if err := c.setPolicy(ctx, *o, policy); err != nil {
+			return err
+		}
+	}
+	if o.name != "" {
+		options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &o.uid}}
+		err := retry(ctx, func() error { return c.volumeSnapshots(o.namespace).Delete(ctx, o.name, options) })
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // a conflict is about another one of this name
+			return err
+		}
+	}
+	if policy == "" || o.content == "" {
+		return nil
+	}
+	return ignoreNotFound(retry(ctx, func() error { return c.contents().Delete(ctx, o.content, metav1.DeleteOptions{}) }))
+}
+
+// find completes what is known of an object. A snapshot that isn't there loses its
+// name.
+func (c *Client) find(ctx context.Context, o *object) error {
+	if o.name == "" || o.uid != "" && o.content != "" {
+		return nil
+	}
+	var found *snapshotv1.VolumeSnapshot
+	err := retry(ctx, func() (err error) {
+		found, err = c.volumeSnapshots(o.namespace).Get(ctx, o.name, metav1.GetOptions{})
+		return err
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		if o.uid == "" {
+			o.name = ""
+			return nil
+		}
+	case err != nil:
+		return err
+	default:
+		o.uid = found.UID
+		o.content = boundContent(found)
+	}
+	if o.content == "" { // it may be made, but not be bound yet
+		o.content = "snapcontent-" + string(o.uid)
+	}
+	return nil
+}
+
+// setPolicy sets a content's deletion policy, if it is the object's.
+func (c *Client) setPolicy(ctx context.Context, o object, policy snapshotv1.DeletionPolicy) error {
+	content, err := c.getContent(ctx, o.content)
+	if err != nil || content == nil || content.Spec.DeletionPolicy == policy {
+		return err
+	}
+	if o.uid != "" && content.Spec.VolumeSnapshotRef.UID != o.uid {
+		return fmt.Errorf("volume snapshot content %q belongs to another volume snapshot", o.content)
+	}
+	_, err = c.patchContent(ctx, o.content, policyPatch(policy))
+	return ignoreNotFound(err)
+}
+
+// getContent returns nil when there is none.
+func (c *Client) getContent(ctx context.Context, name string) (*snapshotv1.VolumeSnapshotContent, error) {
+	var content *snapshotv1.VolumeSnapshotContent
+	err := retry(ctx, func() (err error) {
+		content, err = c.contents().Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return content, err
+}
+
+func (c *Client) patchContent(ctx context.Context, name string, patch []byte) (content *snapshotv1.VolumeSnapshotContent, err error) {
+	err = retry(ctx, func() (err error) {
+		content, err = c.contents().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
+	})
+	return content, err
+}
+
+// isGone reports whether nothing is left of an object. A content that came or
+// changed meanwhile is dealt with.
+func (c *Client) isGone(ctx context.Context, o *object, policy snapshotv1.DeletionPolicy) (bool, error) {
+	snapshotGone, err := c.snapshotGone(ctx, *o)
+	if err != nil || o.content == "" {
+		return snapshotGone, err
+	}
+	content, err := c.getContent(ctx, o.content)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case content == nil:
+		return snapshotGone, nil
+	case policy == "" && snapshotGone && content.DeletionTimestamp == nil:
+		return true, nil // by its policy, the content stays
+	case policy != "" && (content.DeletionTimestamp == nil || content.Spec.DeletionPolicy != policy):
+		return false, c.letGo(ctx, o, policy)
+	case time.Since(o.asked) > nudgeEvery:
+		o.asked = time.Now()
+		_, err := c.patchContent(ctx, o.content, nudge(snapshotGone && policy != "", beingDeleted))
+		return false, ignoreNotFound(err)
+	}
+	return false, nil
+}
+
+// nudgeEvery is how often a sidecar is reminded of a content.
+const nudgeEvery = 2 * time.Second
+
+// nudge changes a content, so that csi-snapshotter looks at it again: it misses that
+// a content may go when the snapshot was cut only after the deletion, and would come
+// back to it with its next resync, a quarter of an hour later. And where the
+// controller didn't see that the snapshot was deleted, it is told in the
+// controller's place.
+func nudge(snapshotGone bool, beingDeleted string) []byte {
+	annotations := map[string]string{nudged: time.Now().UTC().Format(time.RFC3339Nano)}
+	if snapshotGone {
+		annotations[beingDeleted] = "yes"
+	}
+	return metadataPatch("annotations", annotations)
+}
+
+func (c *Client) snapshotGone(ctx context.Context, o object) (bool, error) {
+	if o.name == "" {
+		return true, nil
+	}
+	var found *snapshotv1.VolumeSnapshot
+	err := retry(ctx, func() (err error) {
+		found, err = c.volumeSnapshots(o.namespace).Get(ctx, o.name, metav1.GetOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return err == nil && o.uid != "" && found.UID != o.uid, err
+}
+
+// metadataPatch sets labels or annotations.
+func metadataPatch(field string, values map[string]string) []byte {
+	return mustEncode(map[string]any{"metadata": map[string]any{field: values}})
+}
+
+// policyPatch sets a content's deletion policy.
+func policyPatch(policy snapshotv1.DeletionPolicy) []byte {
+	return mustEncode(map[string]any{"spec": map[string]any{"deletionPolicy": policy}})
+}
+
+// mustEncode encodes maps of strings, which can't fail.
+func mustEncode(value any) []byte {
+	encoded, _ := json.Marshal(value)
+	return encoded
+}

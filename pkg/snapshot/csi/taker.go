@@ -1,0 +1,248 @@
+package csi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+)
+
+// Claim is a claim to be snapshotted. Both are needed; the claim is bound to the
+// volume, which is a CSI driver's.
+type Claim struct {
+	PVC *corev1.PersistentVolumeClaim
+	PV  *corev1.PersistentVolume
+}
+
+// driver is that of the claim's volume; empty when that isn't a CSI driver's.
+func (c Claim) driver() string {
+	if c.PV == nil || c.PV.Spec.CSI == nil {
+		return ""
+	}
+	return c.PV.Spec.CSI.Driver
+}
+
+// Snapshot is one that was begun. It is not changed any more once it was returned.
+type Snapshot struct {
+	Claim Claim
+	// Object and Content are as they were last read; Content is nil as long as there
+	// is none.
+	Object  *snapshotv1.VolumeSnapshot
+	Content *snapshotv1.VolumeSnapshotContent
+	// Class is the class that it was taken by; nil for a member of a group.
+	Class *snapshotv1.VolumeSnapshotClass
+	// GroupHandle is the handle of the group snapshot that it is part of,
+	// GroupMembers are the handles of all snapshots of that.
+	GroupHandle  string
+	GroupMembers []string
+	// OperationID is that of its item operation.
+	OperationID string
+	// Started and Ended are when it was asked for and when it was ready to use.
+	Started metav1.Time
+	Ended   *metav1.Time
+	// Err says why there is no snapshot, or why it can't be used.
+	Err error
+}
+
+// Options say how a Taker works.
+type Options struct {
+	// Cut is how long a driver may take to cut one; Ready how long it may take to
+	// make it usable. Zero values mean Velero's: 10 minutes and 4 hours.
+	Cut, Ready time.Duration
+}
+
+// Taker takes the snapshots of one backup. It is safe for concurrent use.
+type Taker struct {
+	client   *Client
+	backup   *velerov1.Backup
+	groupKey string
+	classes  []snapshotv1.VolumeSnapshotClass
+	// groupAPI is nil where there are no group snapshots.
+	groupAPI     *groupAPI
+	groupClasses []class
+	options      Options
+	// grace is how long an error about a snapshot that was cut may stand.
+	grace time.Duration
+
+	mu           sync.Mutex
+	taken        []*entry          // those that were cut
+	doomed       []object          // what failed, on its way out
+	doomedGroups []groupObject     // likewise
+	groups       map[string]*group // by namespace/value of the label
+
+	waiting sync.Mutex // held by Wait, which alone changes what was cut
+}
+
+// NewTaker reads the classes of the cluster. It changes nothing.
+func (c *Client) NewTaker(ctx context.Context, backup *velerov1.Backup, o Options) (*Taker, error) {
+	if backup.Name == "" || backup.UID == "" {
+		return nil, errNoUID
+	}
+	t := &Taker{
+		client: c, backup: backup,
+		groupKey: cmp.Or(backup.Spec.VolumeGroupSnapshotLabelKey, velerov1.VolumeGroupLabel),
+		options:  Options{Cut: cmp.Or(o.Cut, 10*time.Minute), Ready: cmp.Or(o.Ready, 4*time.Hour)},
+		grace:    time.Minute,
+		groups:   map[string]*group{},
+	}
+	var list *snapshotv1.VolumeSnapshotClassList
+	err := retry(ctx, func() (err error) {
+		list, err = c.snapshots.SnapshotV1().VolumeSnapshotClasses().List(ctx, metav1.ListOptions{})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list volume snapshot classes: %w", err)
+	}
+	t.classes = list.Items
+	if t.groupAPI, err = c.findGroupAPI(ctx); err != nil {
+		return nil, err
+	}
+	t.groupClasses, err = t.groupAPI.classes(ctx, c)
+	return t, err
+}
+
+// CanTake says by an error why no class fits a claim's driver: what the user would
+// have to change.
+func (t *Taker) CanTake(claim Claim) error {
+	if claim.driver() == "" {
+		return errors.New("the volume isn't one of a CSI driver")
+	}
+	if t.groupOf(claim) != "" {
+		_, err := t.groupClass(claim)
+		return err
+	}
+	_, err := t.class(claim)
+	return err
+}
+
+// class is the one to snapshot a claim by.
+func (t *Taker) class(claim Claim) (*snapshotv1.VolumeSnapshotClass, error) {
+	name, err := snapshotRules().choose(claim.driver(), claim.PVC, t.backup, snapshotClasses(t.classes))
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(t.classes, func(c snapshotv1.VolumeSnapshotClass) bool { return c.Name == name })
+	return &t.classes[i], nil
+}
+
+// groupOf is the group that a claim is to be snapshotted with; empty for none.
+func (t *Taker) groupOf(claim Claim) string { return claim.PVC.Labels[t.groupKey] }
+
+// labels are those of a snapshot of a claim: the claim's own, and whose it is.
+func (t *Taker) labels(of map[string]string) map[string]string {
+	labels := owned(t.backup)
+	for key, value := range of {
+		if _, ours := labels[key]; !ours && key != velerov1.RestoreNameLabel {
+			labels[key] = value
+		}
+	}
+	return labels
+}
+
+// owned are the labels that say that something is a backup's.
+func owned(backup *velerov1.Backup) map[string]string {
+	return map[string]string{
+		velerov1.BackupNameLabel: velerov1.ValidName(backup.Name),
+		velerov1.BackupUIDLabel:  string(backup.UID),
+	}
+}
+
+// Cut asks for a snapshot of each claim, all at once, and returns when each is cut
+// (it has a creation time or a handle), has failed or has run out of time. The
+// result has an element for each claim, in their order. What failed leaves nothing
+// behind. Only the end of ctx is an error.
+//
+// A claim that bears the label of groups is cut with all others of its namespace
+// that have the same value, in this call or an earlier one.
+func (t *Taker) Cut(ctx context.Context, claims []Claim) ([]*Snapshot, error) {
+	entries := make([]*entry, len(claims))
+	for i, claim := range claims {
+		entries[i] = t.prepare(claim)
+	}
+	t.begin(ctx, entries)
+	if err := t.await(ctx, entries, stage{"cut", t.options.Cut, (*entry).isCut}); err != nil {
+		return nil, err
+	}
+	t.abandon(ctx, entries)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	snapshots := make([]*Snapshot, len(entries))
+	for i, e := range entries {
+		snapshots[i] = e.snapshot()
+		if e.err == nil {
+			t.taken = append(t.taken, e)
+		}
+	}
+	return snapshots, nil
+}
+
+// Wait returns all that were cut, in the order of their claims' names, when each is
+// ready to use or has failed or run out of time. The data of what failed is
+// deleted; that of a member of a group goes with its group.
+func (t *Taker) Wait(ctx context.Context) ([]*Snapshot, error) {
+	t.waiting.Lock()
+	defer t.waiting.Unlock()
+	t.mu.Lock()
+	entries := slices.Clone(t.taken)
+	t.mu.Unlock()
+	if err := t.await(ctx, entries, stage{"ready to use", t.options.Ready, t.isReady}); err != nil {
+		return nil, err
+	}
+	t.abandon(ctx, entries)
+	t.awaitDoomed(ctx)
+	slices.SortFunc(entries, func(a, b *entry) int {
+		return cmp.Or(strings.Compare(a.claim.PVC.Namespace, b.claim.PVC.Namespace), strings.Compare(a.claim.PVC.Name, b.claim.PVC.Name))
+	})
+	snapshots := make([]*Snapshot, len(entries))
+	for i, e := range entries {
+		snapshots[i] = e.snapshot()
+	}
+	return snapshots, nil
+}
+
+// abandon lets go of the data of what failed: it is deleted as soon as the driver
+// gets to it, which nobody waits for here.
+func (t *Taker) abandon(ctx context.Context, entries []*entry) {
+	var failed []object
+	for _, e := range entries {
+		if e.err != nil && e.group == nil && !e.abandoned && e.name != "" {
+			e.abandoned = true
+			failed = append(failed, e.asObject())
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	t.abandonGroups(ctx, entries)
+	t.client.each(len(failed), func(i int) {
+		if err := t.client.letGo(ctx, &failed[i], snapshotv1.VolumeSnapshotContentDelete); err != nil {
+			t.client.log.Warn("a failed snapshot could not be removed yet", "namespace", failed[i].namespace, "name", failed[i].name, "error", err)
+		}
+	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.doomed = append(t.doomed, failed...)
+}
+
+// awaitDoomed gives what failed the time to go, and tells of what doesn't.
+func (t *Taker) awaitDoomed(ctx context.Context) {
+	t.mu.Lock()
+	doomed, groups := t.doomed, t.doomedGroups
+	t.doomed, t.doomedGroups = nil, nil
+	t.mu.Unlock()
+	err := errors.Join(
+		t.client.removeGroups(ctx, t.groupAPI, groups, snapshotv1.VolumeSnapshotContentDelete),
+		t.client.remove(ctx, doomed, snapshotv1.VolumeSnapshotContentDelete))
+	if err != nil {
+		t.client.log.Warn("failed snapshots are not gone yet", "error", err)
+	}
+}
