@@ -65,14 +65,14 @@ func (b bed) run(args ...string) string {
 }
 
 // up brings the cluster up and fails if that takes longer than limit.
-func (b bed) up(mode string, limit time.Duration) {
+func (b bed) up(mode string, limit time.Duration, with ...string) {
 	b.t.Helper()
 	if mode == "full" && os.Geteuid() != 0 {
 		b.t.Skip("a full cluster needs root")
 	}
-	b.run("build", "--mode", mode)
+	b.run(append([]string{"build", "--mode", mode}, with...)...)
 	started := time.Now()
-	b.run("up", "--name", b.name, "--mode", mode)
+	b.run(append([]string{"up", "--name", b.name, "--mode", mode}, with...)...)
 	took := time.Since(started)
 	b.t.Logf("cluster %s up after %s", b.name, took.Round(10*time.Millisecond))
 	if took > limit {

@@ -15,6 +15,7 @@ import (
 
 func newBuildCommand() *cobra.Command {
 	var mode string
+	var csi bool
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build and download all that a mode needs",
@@ -28,15 +29,18 @@ func newBuildCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return assets.Builder{State: m.State, Out: m.Progress}.Build(cmd.Context(), parsed == cluster.ModeFull)
+			parts := assets.Parts{Node: parsed == cluster.ModeFull, CSI: csi}
+			return assets.Builder{State: m.State, Out: m.Progress}.Build(cmd.Context(), parts)
 		},
 	}
 	modeFlag(cmd, &mode)
+	cmd.Flags().BoolVar(&csi, "csi", false, "also the CSI driver, its sidecars and the snapshot API's definitions, below bin/csi")
 	return cmd
 }
 
 func newUpCommand() *cobra.Command {
 	var name, mode, services string
+	var csi bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make a cluster run, and print the path of its kubeconfig",
@@ -58,6 +62,10 @@ func newUpCommand() *cobra.Command {
 					return fmt.Errorf("--services: %w", err)
 				}
 			}
+			if csi && parsed != cluster.ModeFull {
+				return errors.New("--csi is for --mode full")
+			}
+			m.CSI = csi
 			kubeconfig, err := m.Up(cmd.Context(), name, parsed)
 			if err != nil {
 				return err
@@ -68,6 +76,7 @@ func newUpCommand() *cobra.Command {
 	}
 	nameFlag(cmd, &name)
 	modeFlag(cmd, &mode)
+	cmd.Flags().BoolVar(&csi, "csi", false, "with a CSI driver that can take snapshots, mode full only")
 	cmd.Flags().StringVar(&services, "services", "", "range of service addresses of a cluster that is started, mode api only; default 10.97.0.0/16")
 	return cmd
 }

@@ -16,7 +16,8 @@
 //     mount namespaces of its own; servers on the machine that pods are to reach
 //     listen on the status's hostAddress (a firewall must let them be reached);
 //     `cluster exec` runs a program on the node. Pods reach the machine and each
-//     other, not the Internet.
+//     other, not the Internet. With --csi it has a CSI driver whose volumes are
+//     folders, the snapshot API with its controllers, and classes for both.
 //
 // Everything is kept in the state folder, <repository>/.testbed or
 // $TESTBED_STATE: bin (also kubectl, and etcd and kube-apiserver as envtest
@@ -73,6 +74,7 @@ func newCommand() *cobra.Command {
 	root.AddCommand(
 		newBuildCommand(), newUpCommand(), newDownCommand(), newStatusCommand(), newKubeconfigCommand(),
 		newLoadImageCommand(), newKubectlCommand(), newExecCommand(), newVerifyCleanCommand(), newHoldCommand(),
+		newSuperviseCommand(),
 	)
 	return root
 }

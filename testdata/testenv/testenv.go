@@ -30,12 +30,13 @@ type servers struct {
 	clusters   []string                // their names
 	azurite    map[bool]*AzuriteServer // by whether they have TLS
 	gcs        *GCSServer
-	cleanups   []func() error // run in this order
+	csi        map[string]*csiControllers // by kubeconfig
+	cleanups   []func() error             // run in this order
 }
 
 // running is the state that Main cleans up. It is a variable of the package
 // since a test binary has one Main, and its tests share the servers.
-var running = &servers{azurite: map[bool]*AzuriteServer{}}
+var running = &servers{azurite: map[bool]*AzuriteServer{}, csi: map[string]*csiControllers{}}
 
 // Main runs the tests, stops the servers and exits.
 func Main(m *testing.M) {
@@ -55,6 +56,9 @@ func (s *servers) stop() error {
 	var errs []error
 	if s.s3 != nil {
 		errs = append(errs, s.s3.Stop(), os.RemoveAll(filepath.Dir(s.s3.root)))
+	}
+	for _, controllers := range s.csi {
+		errs = append(errs, controllers.stop())
 	}
 	for _, cleanup := range s.cleanups {
 		errs = append(errs, cleanup())

@@ -18,15 +18,21 @@ type Builder struct {
 	Out   io.Writer
 }
 
-// Build brings all that a cluster needs; full is the mode with a node. What is
-// up to date is left alone, which takes well under a second.
-func (b Builder) Build(ctx context.Context, full bool) error {
+// Parts are what a cluster has beside etcd and the API server.
+type Parts struct {
+	Node bool // what pods need to run
+	CSI  bool // a CSI driver, its sidecars and the definitions of the snapshot API
+}
+
+// Build brings all that a cluster with these parts needs. What is up to date is
+// left alone, which takes well under a second.
+func (b Builder) Build(ctx context.Context, parts Parts) error {
 	unlock, err := state.Lock(ctx, filepath.Join(b.State.Root, "build.lock"))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	for _, t := range b.targets(full) {
+	for _, t := range b.targets(parts) {
 		if err := b.buildTarget(ctx, t); err != nil {
 			return err
 		}
@@ -34,7 +40,12 @@ func (b Builder) Build(ctx context.Context, full bool) error {
 	if err := b.linkComponents(); err != nil {
 		return err
 	}
-	if !full {
+	if parts.CSI {
+		if err := b.bringDefinitions(ctx); err != nil {
+			return err
+		}
+	}
+	if !parts.Node {
 		return nil
 	}
 	if err := b.bringPrograms(ctx); err != nil {

@@ -91,16 +91,23 @@ func TestNewer(t *testing.T) {
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	b := Builder{State: state.Folder{Root: "/s", Source: "/src"}}
-	names := func(full bool) (all []string) {
-		for _, target := range b.targets(full) {
+	names := func(parts Parts) (all []string) {
+		for _, target := range b.targets(parts) {
 			all = append(all, target.name)
 		}
 		return all
 	}
-	if diff := cmp.Diff([]string{"cluster", "kube"}, names(false)); diff != "" {
-		t.Errorf("mode api (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"cluster", "kube", "pause", "node"}, names(true)); diff != "" {
-		t.Errorf("mode full (-want +got):\n%s", diff)
+	for _, tt := range []struct {
+		parts Parts
+		want  []string
+	}{
+		{Parts{}, []string{"cluster", "kube"}},
+		{Parts{CSI: true}, []string{"cluster", "kube", "csi"}},
+		{Parts{Node: true}, []string{"cluster", "kube", "pause", "node"}},
+		{Parts{Node: true, CSI: true}, []string{"cluster", "kube", "csi", "pause", "node"}},
+	} {
+		if diff := cmp.Diff(tt.want, names(tt.parts)); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", tt.parts, diff)
+		}
 	}
 }

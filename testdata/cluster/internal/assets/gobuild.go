@@ -36,7 +36,7 @@ func components() []string {
 	return []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"}
 }
 
-func (b Builder) targets(full bool) []target {
+func (b Builder) targets(parts Parts) []target {
 	stamp := "-X k8s.io/component-base/version."
 	all := []target{{
 		name: "cluster", module: "cluster", packages: []string{"."}, output: "cluster", makes: []string{"cluster"},
@@ -47,7 +47,15 @@ func (b Builder) targets(full bool) []target {
 		ldflags: stamp + "gitVersion=" + kubernetesVersion + " " + stamp + "gitMajor=1 " + stamp + "gitMinor=36",
 		note:    "etcd and Kubernetes; the first time it takes some minutes",
 	}}
-	if !full {
+	if parts.CSI {
+		all = append(all, target{
+			name: "csi", module: csiModule, packages: []string{"tool", "./driver"}, output: "csi/",
+			makes:   []string{"csi/driver", "csi/csi-provisioner", "csi/csi-snapshotter", "csi/snapshot-controller"},
+			sources: []string{"driver/*.go"},
+			note:    "CSI driver and its sidecars; the first time it takes a minute or two",
+		})
+	}
+	if !parts.Node {
 		return all
 	}
 	return append(all, target{

@@ -121,6 +121,9 @@ func (s *starter) startNode(ctx context.Context, client *api.Client) error {
 	if err := s.applyObjects(ctx, client); err != nil {
 		return err
 	}
+	if err := s.startCSI(ctx, client); err != nil {
+		return err
+	}
 	if err := markPodsNotReady(ctx, client); err != nil {
 		return err
 	}
@@ -136,6 +139,7 @@ func (s *starter) startNode(ctx context.Context, client *api.Client) error {
 		s.wait(ctx, "the default service account", defaultAccount),
 		s.wait(ctx, "kube-proxy", s.answers(proxyHealth, "/healthz")),
 		s.wait(ctx, "CoreDNS", s.answers(dnsReadyPort, "/ready")),
+		s.wait(ctx, "the CSI driver", s.csiRegistered(client)),
 	)
 }
 

@@ -38,7 +38,8 @@ type record struct {
 	Address    netip.Addr        `json:"address"`           // of the API server
 	Network    *machine.Network  `json:"network,omitempty"` // mode full
 	Services   netip.Prefix      `json:"services"`
-	Components []componentRecord `json:"components"` // in the order they were started
+	CSI        bool              `json:"csi,omitempty"` // it has a CSI driver
+	Components []componentRecord `json:"components"`    // in the order they were started
 }
 
 type componentRecord struct {

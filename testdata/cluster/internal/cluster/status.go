@@ -42,6 +42,18 @@ type Status struct {
 	// RegistryConfig is the folder in which HOST:PORT/hosts.toml says how the node
 	// pulls from a registry; it may be missing. It is the same on the machine.
 	RegistryConfig string `json:"registryConfig,omitempty"`
+	// CSI is what the cluster's CSI driver has, if it has one.
+	CSI *CSIStatus `json:"csi,omitempty"`
+}
+
+// CSIStatus says how to use the CSI driver.
+type CSIStatus struct {
+	Driver string `json:"driver"`
+	// Class is the name of the StorageClass, of the VolumeSnapshotClass and of the
+	// VolumeGroupSnapshotClass.
+	Class string `json:"class"`
+	// Data is the driver's folder: volumes and snapshots, calls.ndjson, faults.json.
+	Data string `json:"data"`
 }
 
 // ComponentStatus is one process of a cluster.
@@ -78,6 +90,9 @@ func (m Manager) Status(ctx context.Context, name string) (Status, error) {
 			cs.State = StateCrashed
 		}
 		s.Components = append(s.Components, cs)
+	}
+	if r.CSI {
+		s.CSI = &CSIStatus{Driver: csiDriver, Class: csiClass, Data: p.folder.csiData()}
 	}
 	if r.Network != nil {
 		s.NodeName, s.NodeAddress = nodeName, r.Network.Link.Node.String()

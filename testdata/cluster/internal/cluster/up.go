@@ -28,6 +28,9 @@ type Manager struct {
 	// Services is the range of service addresses of a cluster of mode api that is
 	// started; the zero value means that of every full cluster.
 	Services netip.Prefix
+	// CSI gives a full cluster that is started a CSI driver with snapshots. One that
+	// is started again has it if it had it.
+	CSI bool
 }
 
 // Up makes the cluster run and returns the path of its kubeconfig. A healthy
@@ -51,9 +54,10 @@ func (m Manager) Up(ctx context.Context, name string, mode Mode) (kubeconfig str
 		return "", err
 	}
 	if previous != nil {
-		if previous.Mode != mode {
-			return "", fmt.Errorf("cluster %q is there in mode %s, not %s; hint: end it first: cluster down --name %s", name, previous.Mode, mode, name)
+		if err := m.same(name, mode, previous); err != nil {
+			return "", err
 		}
+		m.CSI = previous.CSI
 		trouble := m.health(ctx, p.folder, previous)
 		if trouble == nil {
 			return p.folder.kubeconfig(), nil
@@ -63,10 +67,22 @@ func (m Manager) Up(ctx context.Context, name string, mode Mode) (kubeconfig str
 			return "", err
 		}
 	}
-	if err := m.builder().Build(ctx, mode == ModeFull); err != nil {
+	if err := m.builder().Build(ctx, assets.Parts{Node: mode == ModeFull, CSI: m.CSI}); err != nil {
 		return "", err
 	}
 	return p.folder.kubeconfig(), m.startRetrying(ctx, p, mode, previous)
+}
+
+// same refuses what a cluster that is there can't become.
+func (m Manager) same(name string, mode Mode, r *record) error {
+	const hint = "; hint: end it first: cluster down --name "
+	if r.Mode != mode {
+		return fmt.Errorf("cluster %q is there in mode %s, not %s"+hint+"%s", name, r.Mode, mode, name)
+	}
+	if m.CSI && !r.CSI {
+		return fmt.Errorf("cluster %q is there without a CSI driver"+hint+"%s", name, name)
+	}
+	return nil
 }
 
 func (m Manager) plan(name string) plan {
