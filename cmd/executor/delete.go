@@ -13,7 +13,7 @@ func newDeleteCommand(opts *run.Options) *cobra.Command {
 	cfg := deletejob.Config{}
 	cmd := &cobra.Command{
 		Use:   "delete --backup BACKUP [--location LOCATION] [--force]",
-		Short: "Delete a backup's files, its Restores and the Backup",
+		Short: "Delete a backup's snapshots, its files, its Restores and the Backup",
 		Example: `  executor delete --backup nightly
   executor delete --backup nightly --location default # what only the bucket still holds`,
 		Args: cobra.NoArgs,
@@ -31,7 +31,7 @@ func newDeleteCommand(opts *run.Options) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.Backup, "backup", "", "name of the backup")
 	flags.StringVar(&cfg.Location, "location", "", "storage location of a backup that has no Backup object")
-	flags.BoolVar(&cfg.Force, "force", false, "also delete what another cluster made, what a Velero server may be writing, and what has snapshots, which stay behind")
+	flags.BoolVar(&cfg.Force, "force", false, "also delete what another cluster made, what a Velero server may be writing, and what has snapshots that can't be deleted, which stay behind")
 	_ = cmd.MarkFlagRequired("backup") // fails only without such a flag
 	return cmd
 }

@@ -16,12 +16,14 @@ func newMaintainCommand(opts *run.Options) *cobra.Command {
 		Short: "Do the chores: end what ended without a word, remove what was left behind",
 		Long: `Do the chores, each of which may be done at any time and as often as you like:
 give Backups and Restores whose Job ended without a word their end, stop those
-that can't start, take away the rights of restores and previews that have ended,
-and delete Jobs whose Backup or Restore is gone. Objects of a Velero server are
-left alone. For every storage location: look whether it can be reached, show the
-backups that are in it, remove the leftovers of uploads that died, and delete the
-backups of this cluster whose time is up. A location with credentials,
-certificates or a volume of its own gets a Job of its own for that.`,
+that can't start, remove the snapshots of backups that died, take away the rights
+of restores and previews that have ended, and delete Jobs whose Backup or Restore
+is gone. Objects of a Velero server are left alone. For every storage location:
+look whether it can be reached, show the backups that are in it, remove the
+leftovers of uploads that died, and delete the backups of this cluster whose time
+is up. A location with credentials,
+certificates or a volume of its own gets a Job of its own for that, and so does one
+whose backups have disk snapshots that need other credentials.`,
 		Example: `  executor maintain --kubeconfig ~/.kube/config
   executor maintain --location west # that location's chores only`,
 		Args: cobra.NoArgs,

@@ -34,6 +34,7 @@ func newRestoreCommand(opts *run.Options) *cobra.Command {
 	flags.DurationVar(&cfg.RetryFor, "retry-for", 0, "how long objects that failed for a reason that may pass are tried again after the last success; default 60s")
 	flags.DurationVar(&cfg.TerminatingTimeout, "terminating-resource-timeout", 0, "how long to wait for a terminating namespace; default 10m")
 	flags.DurationVar(&cfg.ResourceTimeout, "resource-timeout", 0, "how long to wait for a new kind to be served; default 1m")
+	flags.DurationVar(&cfg.ProvisionTimeout, "provision-timeout", 0, "how long claims may take to get the volumes that are made from snapshots; default 10m")
 	if err := cmd.MarkFlagRequired("name"); err != nil {
 		return cmd
 	}

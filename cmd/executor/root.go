@@ -35,7 +35,7 @@ Exit codes: 0 completed, 10 refused, 11 partially failed, 12 failed,
 	flags.StringVar(&opts.CustomerKeyFile, "customer-key-file", run.DefaultCustomerKeyFile, "the key that the location's customerKeyEncryptionSecret stands for")
 	flags.StringVar(&opts.StorageDir, "storage-dir", run.DefaultStorageDir, "the folder that holds the buckets of locations of provider filesystem")
 	flags.TextVar(&opts.LogLevel, "log-level", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
-	cmd.AddCommand(newBackupCommand(opts), newRestoreCommand(opts), newPreviewCommand(opts), newDeleteCommand(opts), newMaintainCommand(opts), newReadCommand(opts), newCheckCommand(opts), newSyncCommand(opts))
+	cmd.AddCommand(newBackupCommand(opts), newRestoreCommand(opts), newPreviewCommand(opts), newDeleteCommand(opts), newMaintainCommand(opts), newReadCommand(opts), newCheckCommand(opts), newSyncCommand(opts), newVerifyCommand(opts))
 	return cmd
 }
 

@@ -28,6 +28,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 	"github.com/kubectl-velero/kubectl-velero/pkg/version"
 )
@@ -76,6 +77,7 @@ type Env struct {
 	LastAttempt bool
 	// Features are the feature flags of the installation: names such as
 	// EnableAPIGroupVersions; one that this version doesn't know has no effect.
+	// Without any said, there is FeatureCSI.
 	Features []string
 
 	Log *slog.Logger
@@ -83,6 +85,9 @@ type Env struct {
 	LogText func() ([]byte, error)
 	// OpenStore opens the bucket of a location.
 	OpenStore func(ctx context.Context, location *velerov1.BackupStorageLocation) (store.Bucket, error)
+	// OpenSnapshotter opens what takes and deletes the disk snapshots of a location;
+	// a provider that this version doesn't know is an error.
+	OpenSnapshotter func(ctx context.Context, location *velerov1.VolumeSnapshotLocation) (snapshot.Snapshotter, error)
 }
 
 // Start connects to the cluster and returns the environment and a context that
@@ -99,9 +104,10 @@ func Start(ctx context.Context, opts Options, subject ...any) (context.Context, 
 	env := &Env{
 		REST: cfg, Namespace: opts.Namespace, Log: log, LogText: logFile.gzipped,
 		JobName: os.Getenv("JOB_NAME"), JobUID: os.Getenv("JOB_UID"),
-		Attempt: 1, LastAttempt: true, Features: features(os.Getenv("VELERO_FEATURES")),
+		Attempt: 1, LastAttempt: true, Features: features(os.LookupEnv("VELERO_FEATURES")),
 	}
 	env.OpenStore = env.openStore(opts)
+	env.OpenSnapshotter = openSnapshotter(opts)
 	if err := env.connect(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -115,14 +121,21 @@ func Start(ctx context.Context, opts Options, subject ...any) (context.Context, 
 	return ctx, cancel, env, nil
 }
 
-// features splits a comma separated list.
-func features(list string) []string {
+// features splits a comma separated list. An installation that says nothing, other
+// than one that says "none", has those that are on by default.
+func features(list string, set bool) []string {
+	if !set {
+		return []string{FeatureCSI}
+	}
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // FeatureAPIGroupVersions makes a backup store every served version of each kind,
 // and a restore choose the best that both clusters serve.
 const FeatureAPIGroupVersions = "EnableAPIGroupVersions"
+
+// FeatureCSI has CSI drivers take snapshots, where the cluster serves their API.
+const FeatureCSI = "EnableCSI"
 
 // HasFeature reports whether a feature flag is set.
 func (e *Env) HasFeature(name string) bool { return slices.Contains(e.Features, name) }

@@ -21,6 +21,7 @@ type backupFlags struct {
 	selectionFlags
 	ttl, csiSnapshotTimeout, itemOperationTimeout flag.Duration
 	snapshotVolumes                               flag.OptionalBool
+	snapshotLocations                             flag.Repeated
 	labels, annotations                           flag.Map
 	storageLocation                               string
 }
@@ -32,6 +33,7 @@ func (b *backupFlags) add(fs *pflag.FlagSet) {
 	fs.Var(&b.csiSnapshotTimeout, "csi-snapshot-timeout", "How long a CSI driver may take to begin a snapshot; 0 means 10 minutes.")
 	fs.Var(&b.itemOperationTimeout, "item-operation-timeout", "How long work on one object may go on by itself, such as moving a snapshot's data; 0 means 4 hours.")
 	flag.AddOptionalBool(fs, &b.snapshotVolumes, "snapshot-volumes", "Take snapshots of volumes; =false takes none.")
+	fs.Var(&b.snapshotLocations, "volume-snapshot-locations", "Where the clouds' own snapshots of disks go, one for each provider; where a provider has only one, it needs no name.")
 	fs.Var(&b.labels, "labels", "Labels for the backup, such as a=b,c=d.")
 	fs.Var(&b.annotations, "annotations", "Annotations for the backup, such as a=b,c=d.")
 	fs.StringVar(&b.storageLocation, "storage-location", "", "Where to store the backup; the default location when not given.")
@@ -40,6 +42,7 @@ func (b *backupFlags) add(fs *pflag.FlagSet) {
 func (b *backupFlags) complete(f *Factory, cmd *cobra.Command) {
 	b.selectionFlags.complete(f, cmd)
 	f.completeFlag(cmd, "storage-location", completeLocations)
+	f.completeFlag(cmd, "volume-snapshot-locations", completeSnapshotLocations)
 }
 
 // spec is the part of a Backup that they fill.
@@ -50,6 +53,8 @@ func (b *backupFlags) spec() velerov1.BackupSpec {
 		CSISnapshotTimeout:   metav1.Duration{Duration: b.csiSnapshotTimeout.Value},
 		ItemOperationTimeout: metav1.Duration{Duration: b.itemOperationTimeout.Value},
 		StorageLocation:      b.storageLocation,
+
+		VolumeSnapshotLocations: b.snapshotLocations,
 	}
 	b.fill(&spec)
 	return spec
@@ -114,6 +119,9 @@ const backupCreateExamples = `  # Everything
 
   # What carries a label, for a week, without volume snapshots
   %[1]s backup create web --selector app=web --ttl 168h --snapshot-volumes=false
+
+  # With the disks' snapshots in another region than usual
+  %[1]s backup create shop --include-namespaces shop --volume-snapshot-locations far-away
 
   # Single objects: one Deployment, and some Secrets
   %[1]s backup create web --include-objects shop/deploy/web,shop/secret/db-*
@@ -189,7 +197,7 @@ func (o *backupCreate) create(ctx context.Context, s *session, backup *velerov1.
 		Kind: velerov1.OperationBackup, Namespace: created.Namespace, Name: created.Name, UID: created.UID,
 		Owner:    launch.Owner("Backup", created.Name, created.UID),
 		Args:     []string{"backup", "--name", created.Name},
-		Location: installed.location,
+		Location: installed.location, SnapshotLocations: installed.snapshots,
 	}, launch.BackupCR(created))
 	if err != nil {
 		return err

@@ -200,7 +200,15 @@ func (o *backupDelete) startDelete(ctx context.Context, s *session, backup *vele
 		return "", fmt.Errorf("backup %q: %w", backup.Name, err)
 	}
 	args := []string{"delete", "--backup", backup.Name}
+	known := backup
 	if backup.UID == "" {
+		known = nil
+	}
+	snapshots, err := s.snapshotLocationsOf(ctx, known)
+	if err != nil {
+		return "", fmt.Errorf("backup %q: %w", backup.Name, err)
+	}
+	if known == nil {
 		args = append(args, "--location", location.Name)
 	}
 	if o.force {
@@ -208,7 +216,7 @@ func (o *backupDelete) startDelete(ctx context.Context, s *session, backup *vele
 	}
 	job, err := launch.Start(ctx, s.kube, launch.Job(template, launch.Operation{
 		Kind: velerov1.OperationDelete, Namespace: s.namespace, Name: backup.Name, UID: uuid.NewUUID(),
-		Args: args, Location: location,
+		Args: args, Location: location, SnapshotLocations: snapshots,
 	}))
 	if err != nil {
 		return "", fmt.Errorf("delete backup %q: %w", backup.Name, err)

@@ -128,7 +128,8 @@ func wantedOfBackup(d *describe.Backup, details bool) []wanted {
 	if details {
 		all = append(all,
 			into(&d.ResourceList, backupKey(name, resourceListSuffix)),
-			into(&d.Coverage, backupKey(name, coverageSuffix)))
+			into(&d.Coverage, backupKey(name, coverageSuffix)),
+			into(&d.Volumes, backupKey(name, volumeInfoSuffix)))
 	}
 	return all
 }

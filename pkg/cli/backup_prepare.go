@@ -17,6 +17,8 @@ import (
 type installed struct {
 	template *corev1.PodTemplate
 	location *velerov1.BackupStorageLocation
+	// snapshots are the snapshot locations that it may use.
+	snapshots []velerov1.VolumeSnapshotLocation
 }
 
 // readyForBackups checks what backups and schedules need alike, and fills in
@@ -26,6 +28,9 @@ func (s *session) readyForBackups(ctx context.Context, annotations map[string]st
 		permission{verb: "list", group: "velero.io", resource: "backupstoragelocations"})
 	if spec.ResourcePolicy != nil {
 		needed = append(needed, permission{verb: "get", resource: "configmaps"})
+	}
+	if takesSnapshots(spec) {
+		needed = append(needed, mayListSnapshotLocations)
 	}
 	if err := s.mustBeAllowed(ctx, needed...); err != nil {
 		return installed{}, err
@@ -47,8 +52,12 @@ func (s *session) readyForBackups(ctx context.Context, annotations map[string]st
 	if err := launch.CheckClaim(ctx, s.kube, s.namespace, location); err != nil {
 		return installed{}, s.explain(fmt.Sprintf("storage location %q", location.Name), err)
 	}
+	snapshots, err := s.chooseSnapshotLocations(ctx, spec)
+	if err != nil {
+		return installed{}, err
+	}
 	spec.StorageLocation = location.Name
-	return installed{template: template, location: location}, s.checkSelection(ctx, annotations, spec)
+	return installed{template: template, location: location, snapshots: snapshots}, s.checkSelection(ctx, annotations, spec)
 }
 
 // nameIsFree refuses a name that another Backup has.

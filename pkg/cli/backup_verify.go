@@ -18,6 +18,7 @@ import (
 
 type verifyFlags struct {
 	archive archiveFlags
+	volumes bool
 	format  string
 }
 
@@ -29,9 +30,13 @@ func newBackupVerify(f *Factory, use string) *cobra.Command {
 		Long: "Read a backup back, all of it, and check it: every object in the bucket against the checksums that were stored with it, " +
 			"the archive entry by entry, the lists beside it, and all of them against each other. A Job does it, next to the bucket. " +
 			"Backups that Velero wrote have no checksums; they are checked as far as they can be, and the output says how far.\n\n" +
+			"With --volumes, whoever has the snapshots of the backup's volumes, CSI drivers and clouds, is asked whether they still exist.\n\n" +
 			"With --file, an archive on disk is checked by itself, without a cluster.\n\n" +
 			"The exit code is 0 for a sound backup, 3 for one that is broken, 1 when that couldn't be found out, and 4 when it was interrupted.",
 		Example: f.examples(`  %[1]s backup verify shop
+
+  # Also the snapshots of its volumes
+  %[1]s backup verify shop --volumes
 
   # An archive that was downloaded
   %[1]s backup verify --file shop-data.tar.gz`),
@@ -40,11 +45,15 @@ func newBackupVerify(f *Factory, use string) *cobra.Command {
 			if o.format != "text" && o.format != "json" {
 				return fmt.Errorf("output format %q is not known; hint: there are text and json", o.format)
 			}
+			if o.volumes && o.archive.file != "" {
+				return errors.New("--volumes asks a cluster and --file asks none; hint: leave out one of the two")
+			}
 			name, _ := o.archive.split(args)
 			return o.run(cmd.Context(), f, name)
 		},
 	}
 	cmd.Flags().StringVarP(&o.format, "output", "o", "text", "Output format. One of: text, json.")
+	cmd.Flags().BoolVar(&o.volumes, "volumes", false, "Also ask CSI drivers and clouds whether the snapshots of the backup's volumes still exist.")
 	o.archive.add(cmd)
 	cmd.Flags().Lookup("timeout").Usage = "How long reading from the bucket may stand still."
 	f.completeFirst(cmd, completeBackups)
@@ -54,7 +63,7 @@ func newBackupVerify(f *Factory, use string) *cobra.Command {
 func (o *verifyFlags) run(ctx context.Context, f *Factory, backup string) error {
 	ctx, moved, stop := untilStalled(ctx, o.archive.timeout)
 	defer stop()
-	v := &verification{f: f, json: o.format == "json", begun: f.now(), told: f.now(), Findings: []verify.Finding{}}
+	v := &verification{f: f, name: backup, json: o.format == "json", begun: f.now(), told: f.now(), Findings: []verify.Finding{}}
 	tell := func(e verify.Event) error {
 		moved()
 		return v.event(e)
@@ -65,7 +74,7 @@ func (o *verifyFlags) run(ctx context.Context, f *Factory, backup string) error 
 		err = v.verifyFile(ctx, o.archive.file, tell)
 	} else {
 		v.what = fmt.Sprintf("backup %q", backup)
-		err = v.verifyBackup(ctx, o.archive.bucketFlags, backup, tell)
+		err = v.verifyBackup(ctx, o, backup, tell, moved)
 	}
 	if err != nil {
 		return whyStopped(ctx, err)
@@ -77,11 +86,13 @@ func (o *verifyFlags) run(ctx context.Context, f *Factory, backup string) error 
 type verification struct {
 	f           *Factory
 	json        bool
-	what        string
+	name, what  string
 	begun, told time.Time
 
 	Summary  verify.Summary   `json:"summary"`
 	Findings []verify.Finding `json:"findings"`
+	// Volumes is nil when nobody asked for them.
+	Volumes *volumesResult `json:"volumes,omitempty"`
 }
 
 func (v *verification) verifyFile(ctx context.Context, path string, tell func(verify.Event) error) (err error) {
@@ -94,11 +105,19 @@ func (v *verification) verifyFile(ctx context.Context, path string, tell func(ve
 	return err
 }
 
-func (v *verification) verifyBackup(ctx context.Context, bucket bucketFlags, backup string, tell func(verify.Event) error) error {
-	s, err := bucket.connect(v.f)
+func (v *verification) verifyBackup(ctx context.Context, o *verifyFlags, backup string, tell func(verify.Event) error, moved func()) error {
+	s, err := o.archive.connect(v.f)
 	if err != nil {
 		return err
 	}
+	if err := v.verifyFiles(ctx, s, backup, tell); err != nil || !o.volumes {
+		return err
+	}
+	return v.verifyVolumes(ctx, s, backup, moved)
+}
+
+// verifyFiles checks what the bucket has.
+func (v *verification) verifyFiles(ctx context.Context, s *session, backup string, tell func(verify.Event) error) error {
 	r, err := s.openBackup(ctx, backup)
 	if err != nil {
 		return err
@@ -147,9 +166,24 @@ func (v *verification) end() error {
 	if !s.Sound {
 		return &outcomeError{outcome: report.Failed, text: fmt.Sprintf("%s is broken: %s", v.what, counted(s.Broken, "finding"))}
 	}
-	if v.json {
+	if !v.json {
+		v.printSound()
+	}
+	if v.Volumes == nil {
 		return nil
 	}
+	if err := v.Volumes.outcome(v.name); err != nil {
+		return err
+	}
+	if !v.json {
+		fmt.Fprintln(v.f.Out, sentence(v.Volumes.Summary.Verdict(v.name)))
+	}
+	return nil
+}
+
+// printSound says that the files are sound, and how far that could be checked.
+func (v *verification) printSound() {
+	s := v.Summary
 	limits := ""
 	if s.Unchecked > 0 {
 		limits = " as far as it can be checked"
@@ -159,8 +193,7 @@ func (v *verification) end() error {
 		from = " in " + counted(s.Objects, "object") + " of the bucket"
 	}
 	fmt.Fprintf(v.f.Out, "%s is sound%s: %s, %d bytes%s\n",
-		strings.ToUpper(v.what[:1])+v.what[1:], limits, counted(s.Items, "item"), s.Bytes, from)
-	return nil
+		sentence(v.what), limits, counted(s.Items, "item"), s.Bytes, from)
 }
 
 func counted(n int, what string) string {

@@ -22,6 +22,7 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/describe"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/reader"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/volume"
 )
 
 // runCommand runs the program without a cluster.
@@ -225,6 +226,7 @@ func TestDescribeReads(t *testing.T) {
 				"backups/shop/shop-results.gz":            gzipped(t, `{"errors":{"velero":["why"]}}`),
 				"backups/shop/shop-resource-list.json.gz": gzipped(t, `{"v1/Pod":["shop/a"]}`),
 				"backups/shop/shop-coverage.json.gz":      gzipped(t, `{"kinds":[{"resource":"pods","state":"listed","listed":1,"stored":1}]}`),
+				"backups/shop/shop-volumeinfo.json.gz":    gzipped(t, `[{"pvName":"disk","backupMethod":"NativeSnapshot","result":"succeeded"}]`),
 			},
 			want: describe.Backup{
 				Results:      describe.Fetched[report.Results]{Value: &report.Results{Errors: report.Result{Velero: []string{"why"}}}},
@@ -232,6 +234,7 @@ func TestDescribeReads(t *testing.T) {
 				Coverage: describe.Fetched[report.Coverage]{Value: &report.Coverage{Kinds: []report.KindCoverage{
 					{Resource: "pods", State: report.KindListed, Listed: 1, Stored: 1},
 				}}},
+				Volumes: describe.Fetched[[]volume.Info]{Value: &[]volume.Info{{PVName: "disk", Method: volume.NativeSnapshot, Result: volume.Succeeded}}},
 			},
 		},
 		"by Velero": {
@@ -240,6 +243,7 @@ func TestDescribeReads(t *testing.T) {
 			want: describe.Backup{
 				ResourceList: describe.Fetched[map[string][]string]{Value: &list},
 				Coverage:     describe.Fetched[report.Coverage]{Missing: true},
+				Volumes:      describe.Fetched[[]volume.Info]{Missing: true},
 			},
 		},
 		"broken": {

@@ -35,7 +35,9 @@ func (fl *installFlags) readFeatures(f *Factory) func(*install.Options) error {
 				f.warn("--features: %q is not known and has no effect; hint: there are %s", name, enumerate(knownFeatures))
 			}
 		}
-		o.Features = fl.features
+		if o.Features = fl.features; o.Features == nil && fl.featuresSet {
+			o.Features = []string{}
+		}
 		return nil
 	}
 }

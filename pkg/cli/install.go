@@ -35,7 +35,10 @@ const installExamples = `  # AWS, with credentials in a file
   %[1]s install --provider filesystem --storage-size 10Gi
 
   # Back up every served version of each kind, not only the preferred one
-  %[1]s install --provider aws --bucket backups --secret-file ./credentials --features=EnableAPIGroupVersions
+  %[1]s install --provider aws --bucket backups --secret-file ./credentials --features=EnableCSI,EnableAPIGroupVersions
+
+  # The cloud's own snapshots of disks, instead of CSI drivers'
+  %[1]s install --provider aws --bucket backups --secret-file ./credentials --backup-location-config region=eu-central-1 --features=
 
   # Print what would be created
   %[1]s install --provider aws --bucket backups --no-secret --dry-run -o yaml`
@@ -47,6 +50,7 @@ type installFlags struct {
 	cacert, encryptionKey    string
 	insecure                 bool
 	volume                   volumeFlags
+	snapshots                snapshotFlags
 	noDefaultLocation        bool
 
 	secretFile string
@@ -59,10 +63,12 @@ type installFlags struct {
 	podEnv                    flag.Map
 	serviceAccountAnnotations flag.Map
 	features                  flag.List
-	crdsOnly                  bool
-	dryRun                    dryRun
-	output                    string
-	wait                      bool
+	// featuresSet says that the flag was given, though it may be empty.
+	featuresSet bool
+	crdsOnly    bool
+	dryRun      dryRun
+	output      string
+	wait        bool
 }
 
 func newInstallCommand(f *Factory) *cobra.Command {
@@ -79,7 +85,7 @@ func newInstallCommand(f *Factory) *cobra.Command {
 		Example: f.examples(installExamples),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !cmd.Flags().Changed("features") {
+			if flags.featuresSet = cmd.Flags().Changed("features"); !flags.featuresSet {
 				flags.features = f.configuredFeatures()
 			}
 			options, err := flags.toOptions(f)
@@ -104,6 +110,7 @@ func (fl *installFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&fl.insecure, "insecure-skip-tls-verify", false, "Don't check the storage's certificate: the same as --backup-location-config "+insecureKey+"=true.")
 	flags.StringVar(&fl.encryptionKey, "encryption-key-file", "", "With the provider aws: file with the key of 32 bytes that the server is to encrypt objects with (SSE-C). Who loses it loses the backups.")
 	fl.volume.add(flags)
+	fl.snapshots.add(flags)
 	flags.BoolVar(&fl.noDefaultLocation, "no-default-backup-location", false, "Create no default location.")
 	flags.StringVar(&fl.secretFile, "secret-file", "", "File with the storage's credentials.")
 	flags.BoolVar(&fl.noSecret, "no-secret", false, "Use no credentials file: the cloud gives the service accounts an identity.")
@@ -117,7 +124,7 @@ func (fl *installFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&fl.podLabels, "pod-labels", "Labels of Jobs' pods.")
 	flags.Var(&fl.podEnv, "pod-env", "Variables of Jobs' pods, such as HTTPS_PROXY=http://proxy:3128. An entry in double quotes may hold commas.")
 	flags.Var(&fl.serviceAccountAnnotations, "sa-annotations", "Annotations of the service accounts velero and velero-restore.")
-	flags.Var(&fl.features, "features", "Feature flags of the Jobs, separated by commas, such as EnableAPIGroupVersions. Default: the client config file's.")
+	flags.Var(&fl.features, "features", "Feature flags of the Jobs, separated by commas: EnableCSI, EnableAPIGroupVersions; empty for none. Default: the client config file's, else EnableCSI.")
 	flags.BoolVar(&fl.crdsOnly, "crds-only", false, "Only create the kinds of velero.io, or bring them up to date.")
 	fl.dryRun.add(flags)
 	flags.StringVarP(&fl.output, "output", "o", "", "Print the objects, credentials included: yaml or json.")

@@ -111,7 +111,7 @@ func restoreOperation(in installed, restore *velerov1.Restore) launch.Operation 
 		Kind: velerov1.OperationRestore, Namespace: restore.Namespace, Name: restore.Name, UID: restore.UID,
 		ServiceAccount: launch.RestoreServiceAccount,
 		Args:           []string{"restore", "--name", restore.Name},
-		Location:       in.location,
+		Location:       in.location, SnapshotLocations: in.snapshots,
 	}
 	if restore.UID != "" { // which it has once it was created
 		op.Owner = launch.Owner("Restore", restore.Name, restore.UID)

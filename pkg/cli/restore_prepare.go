@@ -85,7 +85,11 @@ func (o *restoreFlags) installed(ctx context.Context, s *session, restore *veler
 	if err := launch.CheckClaim(ctx, s.kube, s.namespace, location); err != nil {
 		return installed{}, s.explain(fmt.Sprintf("storage location %q", location.Name), err)
 	}
-	return installed{template: template, location: location}, nil
+	snapshots, err := s.snapshotLocationsOf(ctx, backup)
+	if err != nil {
+		return installed{}, fmt.Errorf("backup %q: %w", backup.Name, err)
+	}
+	return installed{template: template, location: location, snapshots: snapshots}, nil
 }
 
 // restorable finds the backup and refuses one that holds nothing.

@@ -50,7 +50,7 @@ func (o *restoreFlags) runTrial(ctx context.Context, s *session, t trial) (repor
 	}
 	progress := s.newTryProgress(ctx, "Trying to restore "+t.restore.Spec.BackupName)
 	p, err := s.openPreview(ctx, t.start, reader.PreviewConfig{
-		Cluster: s.cluster(in.template), Restore: t.restore, Rights: o.rights(s), Location: in.location,
+		Cluster: s.cluster(in.template), Restore: t.restore, Rights: o.rights(s), Location: in.location, SnapshotLocations: in.snapshots,
 	})
 	if err != nil {
 		progress.end()

@@ -84,8 +84,12 @@ func (o *scheduleCreate) objects(ctx context.Context, f *Factory, schedule *vele
 	if err != nil {
 		return nil, err
 	}
+	snapshots, err := s.chooseSnapshotLocations(ctx, &schedule.Spec.Template)
+	if err != nil {
+		return nil, err
+	}
 	schedule.Spec.Template.StorageLocation = location.Name
-	return []runtime.Object{schedule, scheduleCronJob(installed{template: template, location: location}, schedule)}, nil
+	return []runtime.Object{schedule, scheduleCronJob(installed{template: template, location: location, snapshots: snapshots}, schedule)}, nil
 }
 
 func (o *scheduleCreate) checkFlags() error {
@@ -117,7 +121,7 @@ func scheduleCronJob(in installed, schedule *velerov1.Schedule) *batchv1.CronJob
 	op := launch.Operation{
 		Kind: velerov1.OperationSchedule, Namespace: schedule.Namespace, Name: schedule.Name, UID: schedule.UID,
 		Args:     []string{"backup", "--schedule", schedule.Name},
-		Location: in.location,
+		Location: in.location, SnapshotLocations: in.snapshots,
 	}
 	if schedule.UID != "" {
 		op.Owner = launch.Owner("Schedule", schedule.Name, schedule.UID)

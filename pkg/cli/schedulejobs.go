@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,24 +18,30 @@ import (
 // whichever is the default, and asks for the permissions to change their CronJobs
 // where there are any.
 func (s *session) schedulesIn(ctx context.Context, locations ...string) ([]velerov1.Schedule, error) {
+	uses := map[string]bool{"": true}
+	for _, name := range locations {
+		uses[name] = true
+	}
+	return s.schedulesThat(ctx, "stores its backups in "+enumerate(inQuotes(locations)), func(spec *velerov1.BackupSpec) bool { return uses[spec.StorageLocation] })
+}
+
+// schedulesWithSnapshots finds the schedules whose backups may use snapshot locations,
+// as schedulesIn does.
+func (s *session) schedulesWithSnapshots(ctx context.Context) ([]velerov1.Schedule, error) {
+	return s.schedulesThat(ctx, "takes snapshots of volumes", takesSnapshots)
+}
+
+// schedulesThat finds the schedules whose backups do what is said of them.
+func (s *session) schedulesThat(ctx context.Context, what string, do func(*velerov1.BackupSpec) bool) ([]velerov1.Schedule, error) {
 	list, err := s.velero.Schedules(s.namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
-		s.warn("schedules may not be listed; hint: if any stores its backups in %s, have somebody who may run the same command", enumerate(inQuotes(locations)))
+		s.warn("schedules may not be listed; hint: if any %s, have somebody who may run the same command", what)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, s.explain("list schedules", err)
 	}
-	uses := map[string]bool{"": true}
-	for _, name := range locations {
-		uses[name] = true
-	}
-	var found []velerov1.Schedule
-	for _, schedule := range list.Items {
-		if uses[schedule.Spec.Template.StorageLocation] {
-			found = append(found, schedule)
-		}
-	}
+	found := slices.DeleteFunc(list.Items, func(schedule velerov1.Schedule) bool { return !do(&schedule.Spec.Template) })
 	if len(found) == 0 {
 		return nil, nil
 	}
@@ -64,7 +71,12 @@ func (s *session) refreshCronJobs(ctx context.Context, schedules []velerov1.Sche
 			s.warn("the backups of schedule %q will fail, since it has no storage location any more; hint: create one of that name, or another schedule", schedule.Name)
 			continue
 		}
-		if err := s.refreshCronJob(ctx, installed{template: template, location: location}, schedule); err != nil {
+		snapshots, err := s.chooseSnapshotLocations(ctx, &schedule.Spec.Template)
+		if err != nil {
+			s.warn("the backups of schedule %q will fail: %v", schedule.Name, err)
+			continue
+		}
+		if err := s.refreshCronJob(ctx, installed{template: template, location: location, snapshots: snapshots}, schedule); err != nil {
 			return err
 		}
 		if location.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly {
@@ -86,7 +98,7 @@ func (s *session) refreshCronJob(ctx context.Context, in installed, schedule *ve
 		if err != nil {
 			return err
 		}
-		if mountsHash(job) == mountsHash(want) {
+		if sameMounts(job, want) {
 			return nil
 		}
 		job.Spec.JobTemplate.Spec = want.Spec.JobTemplate.Spec
@@ -104,6 +116,13 @@ func (s *session) refreshCronJob(ctx context.Context, in installed, schedule *ve
 		fmt.Fprintf(s.ErrOut, "note: CronJob %q of schedule %q was brought up to date\n", want.Name, schedule.Name)
 	}
 	return nil
+}
+
+// sameMounts reports whether two CronJobs' pods have the same of their locations.
+func sameMounts(a, b *batchv1.CronJob) bool {
+	return mountsHash(a) == mountsHash(b) && slices.Equal(
+		launch.SnapshotCredentialFolders(&a.Spec.JobTemplate.Spec.Template.Spec),
+		launch.SnapshotCredentialFolders(&b.Spec.JobTemplate.Spec.Template.Spec))
 }
 
 // mountsHash tells which location's mounts a CronJob's pods have; empty for none.

@@ -27,7 +27,9 @@ func newSnapshotLocationCreate(f *Factory, use string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use + " NAME --provider PROVIDER",
 		Short: "Tell where volume snapshots are kept",
-		Long:  "Tell where volume snapshots are kept, and whose they are. This version takes no snapshots of disks; the location is kept for those that a Velero server made.",
+		Long: "Tell where the clouds' own snapshots of disks are kept, and with which credentials they are taken. " +
+			"A backup uses one location of each provider: the one that it names, or the only one that there is. " +
+			"Volumes of CSI drivers whose snapshots go through the cluster's own API need no location.",
 		Example: f.examples(`  # Disks of AWS
   %[1]s snapshot-location create disks --provider aws --config region=eu-central-1
 
@@ -89,5 +91,5 @@ func (o *snapshotLocationCreate) create(ctx context.Context, s *session, locatio
 		return s.explain(fmt.Sprintf("create snapshot location %q", o.name), err)
 	}
 	fmt.Fprintf(s.Out, "Snapshot volume location %q configured successfully.\n", o.name)
-	return nil
+	return s.refreshSnapshotSchedules(ctx)
 }

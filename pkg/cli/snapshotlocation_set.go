@@ -13,13 +13,16 @@ import (
 
 type snapshotLocationSet struct {
 	credential flag.SecretKey
+	// change says that there is something to change.
+	change bool
 }
 
 func newSnapshotLocationSet(f *Factory, use string) *cobra.Command {
 	o := &snapshotLocationSet{}
 	cmd := &cobra.Command{
-		Use:   use + " NAME --credential SECRET=KEY",
-		Short: "Change the credentials of a snapshot location",
+		Use:   use + " NAME",
+		Short: "Change a snapshot location",
+		Long:  "Change a snapshot location, and bring the CronJobs of schedules up to date with the snapshot locations. Without flags it does only the latter.",
 		Example: f.examples(`  # Other credentials
   %[1]s snapshot-location set disks --credential disks-2=cloud
 
@@ -27,13 +30,11 @@ func newSnapshotLocationSet(f *Factory, use string) *cobra.Command {
   %[1]s snapshot-location set disks --credential ''`),
 		Args: oneName(snapshotLocationNoun.word),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("credential") {
-				return fmt.Errorf("nothing to change; hint: --credential SECRET=KEY gives other credentials")
-			}
 			s, err := f.connect()
 			if err != nil {
 				return err
 			}
+			o.change = cmd.Flags().Changed("credential")
 			return o.run(cmd.Context(), s, args[0])
 		},
 	}
@@ -46,6 +47,26 @@ func (o *snapshotLocationSet) run(ctx context.Context, s *session, name string) 
 	if _, err := s.snapshotLocations(ctx, []string{name}, ""); err != nil {
 		return err
 	}
+	if o.change {
+		if err := o.setCredential(ctx, s, name); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(s.Out, "Volume snapshot location %q configured successfully.\n", name)
+	return s.refreshSnapshotSchedules(ctx)
+}
+
+// refreshSnapshotSchedules gives the CronJobs of schedules the credentials of the
+// snapshot locations as they are now.
+func (s *session) refreshSnapshotSchedules(ctx context.Context) error {
+	schedules, err := s.schedulesWithSnapshots(ctx)
+	if err != nil {
+		return err
+	}
+	return s.refreshCronJobs(ctx, schedules)
+}
+
+func (o *snapshotLocationSet) setCredential(ctx context.Context, s *session, name string) error {
 	credential := selector(o.credential)
 	if credential != nil {
 		if err := s.checkSecretKey(ctx, "--credential", credential, checkNotEmpty); err != nil {
@@ -65,6 +86,5 @@ func (o *snapshotLocationSet) run(ctx context.Context, s *session, name string) 
 	if err != nil {
 		return s.explain(fmt.Sprintf("change snapshot location %q", name), err)
 	}
-	fmt.Fprintf(s.Out, "Volume snapshot location %q configured successfully.\n", name)
 	return nil
 }

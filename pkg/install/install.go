@@ -44,7 +44,8 @@ type Options struct {
 	// PodEnv are variables of each Job's executor, such as HTTPS_PROXY.
 	PodEnv []corev1.EnvVar
 	// Features are the feature flags that every Job gets, such as
-	// EnableAPIGroupVersions.
+	// EnableAPIGroupVersions. Nil leaves those that are on by default; an empty list
+	// is none.
 	Features []string
 	// Credentials is the content of the credentials file; nil makes no Secret.
 	Credentials []byte
@@ -53,6 +54,8 @@ type Options struct {
 	CustomerKey []byte
 	// Location is the default BackupStorageLocation; nil makes none.
 	Location *Location
+	// SnapshotLocation is the default VolumeSnapshotLocation; nil makes none.
+	SnapshotLocation *SnapshotLocation
 	// CRDsOnly leaves out everything but the CustomResourceDefinitions; the other
 	// options don't matter then.
 	CRDsOnly bool
@@ -112,6 +115,9 @@ func Objects(o Options) ([]runtime.Object, error) {
 			objects = append(objects, claim(o))
 		}
 		objects = append(objects, location(o))
+	}
+	if o.SnapshotLocation != nil {
+		objects = append(objects, snapshotLocation(o))
 	}
 	template := podTemplate(o)
 	return append(objects, template, maintenance(o, template)), nil

@@ -58,6 +58,7 @@ var (
 		{"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"},
 		{"", "v1", "Secret", "secrets"},
 		{"velero.io", "v1", "BackupStorageLocation", "backupstoragelocations"},
+		{"velero.io", "v1", "VolumeSnapshotLocation", "volumesnapshotlocations"},
 		{"", "v1", "PodTemplate", "podtemplates"},
 		{"batch", "v1", "CronJob", "cronjobs"},
 	}

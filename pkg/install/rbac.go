@@ -48,6 +48,13 @@ func clusterRole(o Options) *rbacv1.ClusterRole {
 				},
 				Verbs: []string{"create", "update", "patch", "delete"},
 			},
+			// A driver that can't list its snapshots deletes one whose handle the content's
+			// status names, and that is only there once somebody writes it.
+			{
+				APIGroups: []string{"snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"},
+				Resources: []string{"volumesnapshotcontents/status", "volumegroupsnapshotcontents/status"},
+				Verbs:     []string{"update", "patch"},
+			},
 			// A volume made from a snapshot, to read its data, is given another
 			// reclaim policy, and so is the one that holds backups, to outlive its claim.
 			{APIGroups: []string{""}, Resources: []string{"persistentvolumes"}, Verbs: []string{"update", "patch"}},

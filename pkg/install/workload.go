@@ -78,9 +78,9 @@ const featuresVariable = "VELERO_FEATURES"
 // of its own among PodEnv gives way.
 func environment(o Options) []corev1.EnvVar {
 	env := slices.DeleteFunc(slices.Clone(o.PodEnv), func(v corev1.EnvVar) bool {
-		return v.Name == featuresVariable && len(o.Features) > 0
+		return v.Name == featuresVariable && o.Features != nil
 	})
-	if len(o.Features) == 0 {
+	if o.Features == nil {
 		return env
 	}
 	return append(env, corev1.EnvVar{Name: featuresVariable, Value: strings.Join(o.Features, ",")})

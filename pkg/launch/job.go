@@ -67,6 +67,8 @@ type Operation struct {
 	// Location is the one that the Job opens: what MountsOf says of it is mounted
 	// beside, or instead of, what the template has. Nil mounts nothing of its own.
 	Location *velerov1.BackupStorageLocation
+	// SnapshotLocations are those that the Job opens: their credentials are mounted.
+	SnapshotLocations []velerov1.VolumeSnapshotLocation
 	// TTL and Deadline replace the defaults when they aren't zero.
 	TTL, Deadline time.Duration
 	// Annotations are the Job's.

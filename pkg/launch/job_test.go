@@ -87,6 +87,9 @@ func TestGolden(t *testing.T) {
 	readFolder := read
 	readFolder.Location = inFolder()
 
+	disks := backupOperation()
+	disks.Location, disks.SnapshotLocations = restore.Location, snapshotLocations()
+
 	cases := map[string]any{
 		"backup":           Job(installed(), backupOperation()),
 		"restore":          Job(installed(), restore),
@@ -96,6 +99,7 @@ func TestGolden(t *testing.T) {
 		"bare-template":    Job(bare, backupOperation()),
 		"bare-credentials": Job(bare, credential),
 		"encrypted":        Job(installed(), encrypted),
+		"snapshots":        Job(installed(), disks),
 		"filesystem":       Job(installed(), folder),
 		"filesystem-read":  Job(bare, readFolder),
 	}

@@ -30,6 +30,7 @@ func podTemplate(template *corev1.PodTemplate, op Operation) corev1.PodTemplateS
 	container.Args = slices.Clone(op.Args)
 	container.Env = override(container.Env, environment(op))
 	container.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	mountSnapshotCredentials(spec, container, op)
 	mountLocation(&pod, container, op)
 	restrict(spec)
 	return pod

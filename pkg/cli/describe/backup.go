@@ -12,6 +12,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/filter"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/volume"
 )
 
 // Backup is all that goes into the description of a Backup.
@@ -25,6 +26,8 @@ type Backup struct {
 	Results      Fetched[report.Results]
 	ResourceList Fetched[map[string][]string]
 	Coverage     Fetched[report.Coverage]
+	// Volumes say what became of the data of each volume.
+	Volumes Fetched[[]volume.Info]
 	// Deletions are the requests to delete it.
 	Deletions []velerov1.DeleteBackupRequest
 }
@@ -191,24 +194,6 @@ func (b Backup) progress(l *layout) {
 			status.BackupItemOperationsCompleted, n, status.BackupItemOperationsFailed))
 		l.blank()
 	}
-}
-
-func (b Backup) volumes(l *layout) {
-	status := b.Backup.Status
-	l.head("Backup Volumes")
-	in := l.inner()
-	in.note("Velero-Native Snapshots", snapshots(status.VolumeSnapshotsCompleted, status.VolumeSnapshotsAttempted))
-	l.blank()
-	in.note("CSI Snapshots", snapshots(status.CSIVolumeSnapshotsCompleted, status.CSIVolumeSnapshotsAttempted))
-	l.blank()
-	in.note("Pod Volume Backups", "<none included>")
-}
-
-func snapshots(completed, attempted int) string {
-	if attempted == 0 {
-		return "<none included>"
-	}
-	return fmt.Sprintf("%d of %d completed successfully", completed, attempted)
 }
 
 func (b Backup) deletions(l *layout) {

@@ -17,6 +17,7 @@ import (
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/volume"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -111,6 +112,7 @@ func unread() Backup {
 	b.Results.Err = errors.New("bucket does not answer")
 	b.ResourceList.Err = errors.New("bucket does not answer")
 	b.Coverage.Err = errors.New("bucket does not answer")
+	b.Volumes.Err = b.Coverage.Err
 	return b
 }
 
@@ -253,6 +255,36 @@ func onDisk() Archive {
 	}
 }
 
+// withVolumes is a backup of which the data of each volume went another way.
+func withVolumes() Backup {
+	b := simple()
+	b.Backup.Status.CSIVolumeSnapshotsAttempted, b.Backup.Status.CSIVolumeSnapshotsCompleted = 2, 1
+	b.Backup.Status.VolumeSnapshotsAttempted, b.Backup.Status.VolumeSnapshotsCompleted = 1, 1
+	ready := true
+	b.Volumes.Value = &[]volume.Info{
+		{
+			PVName: "pv-2", PVCNamespace: "shop", PVCName: "wal", Method: volume.CSISnapshot, PreserveLocalSnapshot: true, Result: volume.Failed,
+			CSI: &volume.CSIInfo{Driver: "csi.example.com"}, Decision: "the driver csi.example.com has snapshot class fast",
+		},
+		{
+			PVName: "pv-1", PVCNamespace: "shop", PVCName: "db", Method: volume.CSISnapshot, PreserveLocalSnapshot: true, Result: volume.Succeeded,
+			CSI: &volume.CSIInfo{Driver: "csi.example.com", SnapshotHandle: "snap-1", Size: 1 << 30, ContentName: "snapcontent-1", OperationID: "shop/velero-db-x/2026-01-02T03:04:05Z", ReadyToUse: &ready},
+		},
+		{
+			PVName: "disk", PVCNamespace: "shop", PVCName: "old", Method: volume.NativeSnapshot, Result: volume.Succeeded,
+			Native: &volume.NativeInfo{SnapshotHandle: "snap-0a", VolumeType: "io2", VolumeAZ: "eu-central-1a", IOPS: "3000", Phase: "Completed"},
+		},
+		{
+			PVName: "pv-5", PVCNamespace: "shop", PVCName: "moved", Method: volume.CSISnapshot, SnapshotDataMoved: true, Result: volume.Succeeded,
+			DataMovement: &volume.MovementInfo{UploaderType: "kopia", OperationID: "du-1.2", Size: 5, IncrementalSize: 1},
+		},
+		{Method: volume.PodVolumeBackup, Result: volume.Succeeded, PVB: &volume.PVBInfo{PodNamespace: "shop", PodName: "web-0", VolumeName: "cache", UploaderType: "kopia", Size: 7}},
+		{PVName: "nfs", Skipped: true, SkippedReason: "any: a resource policy skips it;"},
+		{PVName: "pv-7", PVCNamespace: "shop", PVCName: "scratch", Skipped: true, Decision: "snapshots were turned off"},
+	}
+	return b
+}
+
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(io.Writer) error{
@@ -261,6 +293,8 @@ func TestGolden(t *testing.T) {
 		"backup-stuck.txt":          stuck().Write,
 		"backup-unread.txt":         unread().Write,
 		"backup-simple.json":        simple().WriteJSON,
+		"backup-volumes.txt":        withVolumes().Write,
+		"backup-volumes.json":       withVolumes().WriteJSON,
 		"backup-rich.json":          rich().WriteJSON,
 		"backup-unread.json":        unread().WriteJSON,
 		"backup-foreign.txt":        foreign().Write,

@@ -151,11 +151,7 @@ func (b Backup) statusJSON() object {
 		"started":             timestamp(status.StartTimestamp),
 		"completed":           timestamp(status.CompletionTimestamp),
 		"expiration":          timestamp(status.Expiration),
-		"backupVolumes": object{
-			"nativeSnapshots":  snapshots(status.VolumeSnapshotsCompleted, status.VolumeSnapshotsAttempted),
-			"csiSnapshots":     snapshots(status.CSIVolumeSnapshotsCompleted, status.CSIVolumeSnapshotsAttempted),
-			"podVolumeBackups": "<none included>",
-		},
+		"backupVolumes":       b.volumesJSON(),
 	}
 	if p := status.Progress; p != nil {
 		total, done := "totalItemsToBeBackedUp", "itemsBackedUp"

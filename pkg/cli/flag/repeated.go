@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Repeated is a comma separated list to which every use of the flag adds, for
-// flags that Velero doesn't have. Blanks around an entry, empty entries and
+// Repeated is a comma separated list to which every use of the flag adds: that of
+// a flag that Velero doesn't have, or that adds up there too. Blanks around an entry, empty entries and
 // repetitions are dropped. The zero value is an empty list.
 type Repeated []string
 

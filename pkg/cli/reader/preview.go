@@ -29,6 +29,8 @@ type PreviewConfig struct {
 	Rights launch.Rights
 	// Location is the backup's; nil means that the installation's credentials do.
 	Location *velerov1.BackupStorageLocation
+	// SnapshotLocations are those that the backup was made with.
+	SnapshotLocations []velerov1.VolumeSnapshotLocation
 }
 
 // Preview is an open connection to a Job that tells what a restore would do. It is
@@ -73,9 +75,9 @@ func (p *Preview) build() (*batchv1.Job, error) {
 		ServiceAccount: launch.RestoreServiceAccount,
 		Args:           []string{"preview"},
 		Env:            []corev1.EnvVar{p.tokenHash()},
-		Location:       p.cfg.Location,
-		Deadline:       jobDeadline,
-		Annotations:    map[string]string{velerov1.RestoreSpecAnnotation: string(restore)},
+		Location:       p.cfg.Location, SnapshotLocations: p.cfg.SnapshotLocations,
+		Deadline:    jobDeadline,
+		Annotations: map[string]string{velerov1.RestoreSpecAnnotation: string(restore)},
 	}), nil
 }
 

@@ -144,6 +144,9 @@ const (
 	// LockedUntilAnnotation is, on an expired Backup, until when the bucket refuses to
 	// delete it (RFC 3339, UTC).
 	LockedUntilAnnotation = "kubectl-velero.io/locked-until"
+	// SnapshotsSweptAnnotation is "true" on a failed Backup when maintenance has made
+	// sure that it left no snapshots in its snapshot locations.
+	SnapshotsSweptAnnotation = "kubectl-velero.io/snapshots-swept"
 	// ChecksumsAnnotation is, on the Backup in a commit marker, the SHA-256 (hex) of
 	// the object that holds the checksums of all others.
 	ChecksumsAnnotation = "kubectl-velero.io/checksums-sha256"
@@ -174,6 +177,7 @@ const (
 	OperationSchedule = "schedule"
 	OperationCheck    = "check"
 	OperationSync     = "sync"
+	OperationVerify   = "verify"
 )
 
 // ValidName makes a name fit a label's value as Velero does: a name of more than 63
