@@ -1,8 +1,9 @@
 // Package delete is what a delete Job does: a straight line from the Backup
-// object to a bucket and a cluster that know nothing of it any more. Files go
-// before records, and the Backup object goes last of all, so whatever breaks on
-// the way leaves something that names what is left and that can be deleted
-// again. It removes no snapshots: a backup that has some is refused.
+// object to a bucket, a storage and a cluster that know nothing of it any more.
+// The commit marker goes first, so that nobody takes the backup for whole; then the
+// snapshots of its volumes, then the files that tell of them, and the Backup object
+// goes last of all: whatever breaks on the way leaves something that names what is
+// left and that can be deleted again.
 package delete
 
 import (
@@ -39,8 +40,14 @@ type Config struct {
 	// with one it may be empty.
 	Location string
 	// Force also deletes a backup that another cluster made, that something
-	// else may be writing, or whose snapshots stay behind.
+	// else may be writing, or that has snapshots which can't be deleted: these stay
+	// behind, and are named in warnings.
 	Force bool
+	// Drivers are the CSI drivers of the cluster; nil means those that Env leads to.
+	Drivers Drivers
+	// SnapshotTimeout is how long a CSI driver may take to delete one snapshot; 0
+	// means DefaultSnapshotTimeout.
+	SnapshotTimeout time.Duration
 }
 
 // operation is one deletion.
@@ -54,6 +61,10 @@ type operation struct {
 	bucket   store.Bucket
 	catalog  *catalog.Catalog
 	report   *report.Report
+	// snapshots is nil when the backup's files stay; deletedSnapshots counts those
+	// that are gone.
+	snapshots        *snapshots
+	deletedSnapshots int
 	// marked says that the Backup stands in phase Deleting.
 	marked bool
 	// expired is set when nobody asked for this deletion but the backup's time.
@@ -65,8 +76,8 @@ func refuse(reason, hint string) error {
 	return &run.Refusal{Problems: []string{reason + "; hint: " + hint}}
 }
 
-// Run deletes a backup: its files in the bucket, the Restores made from it with
-// theirs, and the Backup object. Running it again after a failure goes on where
+// Run deletes a backup: the snapshots of its volumes, its files in the bucket, the
+// Restores made from it with theirs, and the Backup object. Running it again after a failure goes on where
 // it stopped. A deletion that is refused (outcome Usage) has changed nothing;
 // one that failed half-way leaves the Backup in phase Deleting, with the causes
 // in an annotation and an Event. The error is what kept it from saying so.
@@ -101,8 +112,8 @@ func (o *operation) run(ctx context.Context) error {
 	stop := o.beat(ctx)
 	defer stop()
 	if files {
-		if err := o.deleteFiles(ctx); err != nil {
-			return o.unmarkWhole(ctx, err)
+		if err := o.deleteData(ctx); err != nil {
+			return err
 		}
 	}
 	if err := o.deleteRestores(ctx); err != nil {
@@ -110,6 +121,20 @@ func (o *operation) run(ctx context.Context) error {
 	}
 	stop()
 	return o.deleteRecord(ctx)
+}
+
+// deleteData deletes what the backup holds: all that isn't an object of the cluster.
+func (o *operation) deleteData(ctx context.Context) error {
+	if err := o.deleteMarker(ctx); err != nil {
+		return o.unmarkWhole(ctx, err)
+	}
+	if err := o.deleteSnapshots(ctx); err != nil {
+		return err
+	}
+	if err := o.deleteFiles(ctx); err != nil {
+		return o.unmarkWhole(ctx, err)
+	}
+	return nil
 }
 
 // beat gives signs of life until the returned function is called, once or more
@@ -145,9 +170,9 @@ func (o *operation) end(ctx context.Context, runErr error) (report.Summary, erro
 	var err error
 	switch {
 	case s.Outcome == report.Completed && o.expired != nil:
-		o.record.Event(ctx, corev1.EventTypeNormal, "BackupExpired", fmt.Sprintf("its time was up: the backup, its files and %d restores are deleted", len(o.restores)))
+		o.record.Event(ctx, corev1.EventTypeNormal, "BackupExpired", fmt.Sprintf("its time was up: the backup%s, its files and %d restores are deleted", o.snapshotsGone(), len(o.restores)))
 	case s.Outcome == report.Completed:
-		o.record.Event(ctx, corev1.EventTypeNormal, "BackupDeleted", fmt.Sprintf("the backup, its files and %d restores are deleted", len(o.restores)))
+		o.record.Event(ctx, corev1.EventTypeNormal, "BackupDeleted", fmt.Sprintf("the backup%s, its files and %d restores are deleted", o.snapshotsGone(), len(o.restores)))
 	case o.expired != nil && errors.Is(runErr, store.ErrLocked):
 		// Maintenance tells that, once.
 	case s.Outcome == report.Usage:

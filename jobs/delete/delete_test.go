@@ -61,7 +61,7 @@ func files() map[string]string {
 	return map[string]string{
 		"backups/shop/shop-claim.json":     ourClaim,
 		"backups/shop/velero-backup.json":  `{"kind":"Backup","apiVersion":"velero.io/v1","metadata":{"name":"shop","uid":"uid-of-shop"},"status":{"phase":"Completed"}}`,
-		"backups/shop/shop.tar.gz":         "tar",
+		"backups/shop/shop.tar.gz":         memstore.EmptyArchive(),
 		"backups/shop/shop-logs.gz":        "log",
 		"backups/shop2/shop2.tar.gz":       "another's",
 		"restores/r1/restore-r1-logs.gz":   "log",
@@ -231,18 +231,6 @@ func TestRefusals(t *testing.T) {
 		"another cluster's": {
 			backup: backup(velerov1.BackupPhaseCompleted), files: map[string]string{"backups/shop/shop-claim.json": otherClaim},
 			want: `backup "shop" was made by another cluster (its kube-system namespace has UID "other-cluster"); hint: delete it there, or use --force if that cluster needs it no more; if this one took its place, let it adopt the backups: backup-location adopt`,
-		},
-		"snapshots": {
-			backup: backup(velerov1.BackupPhaseCompleted),
-			files: map[string]string{
-				"backups/shop/shop-claim.json":                   ourClaim,
-				"backups/shop/shop-volumeinfo.json.gz":           gzipped(`[{"backupMethod":"NativeSnapshot","skipped":false},{"skipped":true},{"backupMethod":"CSISnapshot"}]`),
-				"backups/shop/shop-volumesnapshots.json.gz":      gzipped(`[{"status":{"providerSnapshotID":"snap-1","phase":"Completed"}},{"status":{"phase":"Failed"}}]`),
-				"backups/shop/shop-podvolumebackups.json.gz":     gzipped(`[{"status":{"snapshotID":"k1"}}]`),
-				"backups/shop/shop-resource-list.json.gz":        "not read",
-				"backups/shop/shop-csi-volumesnapshots.json.gz2": "not read",
-			},
-			want: `backup "shop" has data that this version can't delete (volumes with saved data: 2, disk snapshots: 1, file-system backups: 1); hint: delete it with Velero, or use --force to leave it behind`,
 		},
 		"only in the bucket, and not there": {
 			cfg:  deletejob.Config{Location: "default"},

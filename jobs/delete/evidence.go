@@ -137,7 +137,7 @@ func (o *operation) files(ctx context.Context) (bool, error) {
 	if err != nil || !files {
 		return false, err
 	}
-	return true, o.checkVolumes(ctx)
+	return true, o.planSnapshots(ctx, &e)
 }
 
 // withoutBucket lets a backup that failed go although its bucket can't be had:

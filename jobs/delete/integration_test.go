@@ -14,6 +14,7 @@ import (
 
 	deletejob "github.com/kubectl-velero/kubectl-velero/jobs/delete"
 	"github.com/kubectl-velero/kubectl-velero/jobs/internal/installed"
+	"github.com/kubectl-velero/kubectl-velero/jobs/internal/memstore"
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
@@ -31,7 +32,7 @@ func written(t *testing.T, i *installed.Installation, backup *velerov1.Backup, c
 	committed.Status.Phase = velerov1.BackupPhaseCompleted
 	for what, err := range map[string]error{
 		"claim":   c.Claim(t.Context(), backup.Name, catalog.Claim{ClusterID: clusterID, BackupUID: string(backup.UID), Attempt: 1, Created: metav1.Now()}),
-		"archive": c.PutArchive(t.Context(), backup.Name, strings.NewReader("tar")),
+		"archive": c.PutArchive(t.Context(), backup.Name, strings.NewReader(memstore.EmptyArchive())),
 		"volumes": c.PutJSON(t.Context(), catalog.BackupFile(backup.Name, catalog.VolumeInfo), []any{map[string]any{"skipped": true}}),
 		"none":    c.PutJSON(t.Context(), catalog.BackupFile(backup.Name, catalog.VolumeSnapshots), nil),
 		"log":     c.WriteGzip(t.Context(), catalog.BackupFile(backup.Name, catalog.Logs), text("log")),

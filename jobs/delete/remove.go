@@ -59,6 +59,14 @@ func (o *operation) unmarkWhole(ctx context.Context, err error) error {
 	return err
 }
 
+// deleteMarker takes the commit marker away, if nothing of the backup is locked.
+func (o *operation) deleteMarker(ctx context.Context) error {
+	if err := o.catalog.DeleteMarker(ctx, o.Backup); err != nil {
+		return fmt.Errorf("storage location %q: %w", o.location.Name, err)
+	}
+	return nil
+}
+
 // deleteFiles deletes everything under the backup's name in the bucket.
 func (o *operation) deleteFiles(ctx context.Context) error {
 	o.Log.Info("deleting the backup's files", "storageLocation", o.location.Name, "backup", o.Backup)

@@ -1,6 +1,7 @@
 package maintain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,12 +98,21 @@ func (m *maintenance) expireOne(ctx context.Context, o *opened, backup *velerov1
 		return m.note(ctx, backup, gcNotOurs, time.Time{}, fmt.Sprintf("%s made it, which is who deletes it; "+
 			"hint: if this cluster took its place: kubectl velero backup-location adopt %s --cluster-id %s", maker.name(), o.location.Name, maker))
 	}
+	if m.needsSnapshotJob(ctx, backup) {
+		return m.startOwnJob(ctx, o.location)
+	}
 	return m.delete(ctx, backup)
 }
 
+// snapshotTimeout is how long a CSI driver may take to delete a snapshot of an
+// expired backup: one that is down must not keep all other chores.
+const snapshotTimeout = 2 * time.Minute
+
 // delete deletes an expired backup.
 func (m *maintenance) delete(ctx context.Context, backup *velerov1.Backup) error {
-	err := deletejob.Expire(ctx, deletejob.Config{Env: m.Env, Backup: backup.Name}, backup.UID)
+	err := deletejob.Expire(ctx, deletejob.Config{
+		Env: m.Env, Backup: backup.Name, Drivers: m.Drivers, SnapshotTimeout: cmp.Or(m.SnapshotTimeout, snapshotTimeout),
+	}, backup.UID)
 	var locked *store.LockedError
 	var refused *run.Refusal
 	switch {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-velero/kubectl-velero/jobs/internal/memstore"
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
@@ -46,7 +47,7 @@ func stamp(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.
 // files are those of backup shop in the bucket, made by the cluster with this id;
 // "" is a Velero server's.
 func files(clusterID, uid string) map[string]string {
-	all := map[string]string{"backups/shop/shop.tar.gz": "tar", "backups/shop/shop-logs.gz": "log"}
+	all := map[string]string{"backups/shop/shop.tar.gz": memstore.EmptyArchive(), "backups/shop/shop-logs.gz": "log"}
 	annotations := ""
 	if clusterID != "" {
 		annotations = fmt.Sprintf(`,"annotations":{"kubectl-velero.io/cluster-id":%q}`, clusterID)

@@ -1,8 +1,9 @@
 // Package maintain does the chores that Velero's server would do all the time,
 // once: it gives operations that ended without a word their end, removes what
-// they left behind, looks whether storage locations can be reached, shows the
-// backups in them, and deletes those whose time is up. Each chore is one function and may be done at any time,
-// by hand too, and twice at once; none depends on another having been done.
+// they left behind, snapshots too, looks whether storage locations can be reached,
+// shows the backups in them, and deletes those whose time is up. Each chore is one
+// function and may be done at any time, by hand too, and twice at once; none depends
+// on another having been done.
 // Whether an operation has ended is judged by package launch, as for the plugin;
 // maintenance is who can also look into the bucket. What a Velero server made is
 // left alone.
@@ -39,6 +40,11 @@ type Config struct {
 	// for the Job of a location whose credentials, certificates or volume only a Job
 	// of its own has. Empty means everything; such locations then get their Job.
 	Location string
+	// Drivers are the CSI drivers of the cluster; nil means those that Env leads to.
+	Drivers Drivers
+	// SnapshotTimeout is how long a CSI driver may take to delete a snapshot of an
+	// expired backup; 0 means two minutes.
+	SnapshotTimeout time.Duration
 }
 
 // maintenance is one run of the chores.
@@ -48,6 +54,8 @@ type maintenance struct {
 	report   *report.Report
 	// opened are the locations that were looked at, by name.
 	opened map[string]*opened
+	// disks are the snapshot locations; nil as long as nobody asked for them.
+	disks *velerov1.VolumeSnapshotLocationList
 	// clusterID is this cluster's; empty when nobody knows.
 	clusterID string
 	// done counts what was put in order.
@@ -85,11 +93,13 @@ type chore struct {
 
 func (m *maintenance) chores() []chore {
 	ends := chore{"end backups that ended without a word", m.endBackups}
+	sweep := chore{"remove the snapshots of backups that died", m.sweepSnapshots}
 	if m.Location != "" {
-		return []chore{ends, {"look after storage location " + m.Location, m.lookAfterOne}}
+		return []chore{ends, sweep, {"look after storage location " + m.Location, m.lookAfterOne}}
 	}
 	return []chore{
 		ends,
+		sweep,
 		{"end restores that ended without a word", m.endRestores},
 		{"take away the rights of restores and previews that have ended", m.removeBindings},
 		{"delete Jobs whose Backup or Restore is gone", m.removeJobs},

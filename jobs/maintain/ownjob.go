@@ -22,7 +22,7 @@ import (
 const ownJobDeadline = 50 * time.Minute
 
 // startOwnJob starts the Job that does the chores of a location which this one
-// can't open. Nothing is started beside one that hasn't ended, nor where the pod
+// can't open, or whose backups have snapshots that it can't delete. Nothing is started beside one that hasn't ended, nor where the pod
 // could not start because what it mounts isn't there.
 func (m *maintenance) startOwnJob(ctx context.Context, location *velerov1.BackupStorageLocation) error {
 	runs, err := m.ownJobRuns(ctx, location.Name)
@@ -36,6 +36,10 @@ func (m *maintenance) startOwnJob(ctx context.Context, location *velerov1.Backup
 	if err != nil {
 		return err
 	}
+	disks, err := m.mountable(ctx)
+	if err != nil {
+		return err
+	}
 	args := []string{"maintain", "--location", location.Name}
 	if m.StartTimeout != DefaultStartTimeout {
 		args = append(args, "--start-timeout", m.StartTimeout.String())
@@ -44,13 +48,13 @@ func (m *maintenance) startOwnJob(ctx context.Context, location *velerov1.Backup
 		Kind: velerov1.OperationMaintain, Namespace: m.Namespace, Name: location.Name, UID: uuid.NewUUID(),
 		Owner:    launch.Owner("BackupStorageLocation", location.Name, location.UID),
 		Args:     args,
-		Location: location,
-		TTL:      launch.ShortTTL, Deadline: ownJobDeadline,
+		Location: location, SnapshotLocations: disks,
+		TTL: launch.ShortTTL, Deadline: ownJobDeadline,
 	}))
 	if err != nil {
 		return err
 	}
-	m.did("started", m.object(location), fmt.Sprintf("Job %q does its chores: %v", job.Name, errOwnJob))
+	m.did("started", m.object(location), fmt.Sprintf("Job %q does its chores, with credentials that are not in this one", job.Name))
 	return nil
 }
 

@@ -18,14 +18,8 @@ const deleteBatch = 500
 // is still whole: locks are looked for first, and where a bucket tells of them only
 // when it refuses, the marker, written last, is locked the longest.
 func (c *Catalog) DeleteBackup(ctx context.Context, backup string) error {
-	if err := checkName("backup", backup); err != nil {
+	if err := c.DeleteMarker(ctx, backup); err != nil {
 		return err
-	}
-	if err := c.checkLocks(ctx, backup); err != nil {
-		return fmt.Errorf("delete backup %q: %w", backup, err)
-	}
-	if err := c.bucket.Delete(ctx, markerKey(backup)); err != nil {
-		return fmt.Errorf("delete the marker of backup %q: %w", backup, err)
 	}
 	if err := c.tidyUploads(ctx, backup); err != nil {
 		return err
@@ -35,6 +29,21 @@ func (c *Catalog) DeleteBackup(ctx context.Context, backup string) error {
 	}
 	if err := c.bucket.Delete(ctx, claimKey(backup)); err != nil {
 		return fmt.Errorf("delete the claim of backup %q: %w", backup, err)
+	}
+	return nil
+}
+
+// DeleteMarker is the beginning of DeleteBackup: nobody takes the backup for whole
+// any more, and what its files tell can still be read.
+func (c *Catalog) DeleteMarker(ctx context.Context, backup string) error {
+	if err := checkName("backup", backup); err != nil {
+		return err
+	}
+	if err := c.checkLocks(ctx, backup); err != nil {
+		return fmt.Errorf("delete backup %q: %w", backup, err)
+	}
+	if err := c.bucket.Delete(ctx, markerKey(backup)); err != nil {
+		return fmt.Errorf("delete the marker of backup %q: %w", backup, err)
 	}
 	return nil
 }

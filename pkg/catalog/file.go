@@ -37,6 +37,9 @@ const (
 	Results          BackupFileKind = "results.gz"
 	ItemOperations   BackupFileKind = "itemoperations.json.gz"
 	VolumeInfo       BackupFileKind = "volumeinfo.json.gz"
+	// CSISnapshotContents is what Velero up to 1.16 wrote: the
+	// VolumeSnapshotContents of the backup's snapshots.
+	CSISnapshotContents BackupFileKind = "csi-volumesnapshotcontents.json.gz"
 	// Index and Coverage are beside Velero's: where in the archive what is, and
 	// what became of each kind.
 	Index    BackupFileKind = "index.json.gz"

@@ -23,6 +23,10 @@ var kinds = map[string]string{
 	"podtemplates":           "PodTemplate",
 	"secrets":                "Secret",
 	"persistentvolumeclaims": "PersistentVolumeClaim",
+
+	"volumesnapshotlocations": "VolumeSnapshotLocation",
+	"csidrivers":              "CSIDriver",
+	"volumesnapshotclasses":   "VolumeSnapshotClass",
 }
 
 func kindOf(resource string) string { return kinds[resource] }
