@@ -25,8 +25,10 @@ packages = $(if $(filter .,$(1)),./... ./testdata/testenv/... ./testdata/bench/.
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Google's SDK needs no gRPC for what it does here: its own switch leaves out 13 MB.
-BUILD := go build -tags disable_grpc_modules '-ldflags=-s -w'
+# Google's SDK needs no gRPC for what it does here: its own switch leaves that out.
+# gRPC's switch leaves out its tracing pages, whose templates keep the linker from
+# dropping methods that nobody calls: of 122 MB 53 are left.
+BUILD := go build -tags disable_grpc_modules,grpcnotrace '-ldflags=-s -w'
 
 build: ## build the plugin and the executor into bin/
 	$(BUILD) -o bin/ ./cmd/...
@@ -58,6 +60,7 @@ lint: $(REPORT) $(STATE)/bin/staticcheck $(STATE)/bin/govulncheck ## gofmt, vet,
 	check 'staticcheck .' testdata/lint/staticcheck . $(TAGS) $(call packages,.); \
 	check 'staticcheck testdata/e2e' testdata/lint/staticcheck testdata/e2e $(TAGS) ./...; \
 	check 'staticcheck testdata/cluster' testdata/lint/staticcheck testdata/cluster $(TAGS) . ./internal/... ./pause; \
+	check 'staticcheck testdata/csi' testdata/lint/staticcheck testdata/csi $(TAGS) ./...; \
 	check govulncheck testdata/lint/govulncheck; \
 	$(REPORT) close lint
 
@@ -82,6 +85,7 @@ test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it 
 	@$(REPORT) reset e2e
 	@trap '[ "$${KEEP:-}" = 1 ] || $(MAKE) --no-print-directory sweep' EXIT; \
 	$(REPORT) test e2e go -C testdata/cluster test -json -timeout 10m -count 1 -tags cluster . || true; \
+	$(REPORT) test e2e go -C testdata/csi test -json -timeout 10m -count 1 -tags cluster -run '^TestSanity$$' ./driver || true; \
 	$(REPORT) test e2e go -C $(E2E) test -json -timeout 40m -parallel 8 -count 1 -tags e2e ./tests || true; \
 	$(REPORT) close e2e
 

@@ -88,9 +88,9 @@ func (t Tree) Build(ctx context.Context, dir, pkg, out string) error {
 	return nil
 }
 
-// leaveOut is the switch with which Google's SDK does without gRPC, as in the
-// Makefile; nothing else has it.
-const leaveOut = "disable_grpc_modules"
+// leaveOut are the switches that leave out what an executor never uses, as in the
+// Makefile; nothing else has them.
+const leaveOut = "disable_grpc_modules,grpcnotrace"
 
 // BuildArgs are the arguments of go that Build runs, for printing.
 func BuildArgs(pkg, out string) []string {
