@@ -175,7 +175,7 @@ func (d *demo) disaster(ctx context.Context) error {
 			return fmt.Errorf("%s is still there after it was deleted", object)
 		}
 	}
-	d.console.Say("Both are gone. The volume's file stays on the node's disk: this backup holds objects, not the data in volumes.")
+	d.console.Say("Both are gone. The volume's file stays on the node's disk: it is a folder there, of which nobody can take a snapshot, and the backup has said so.")
 	return nil
 }
 

@@ -53,10 +53,14 @@ func local(ctx context.Context, o Options) (*Cluster, error) {
 	if err := b.build(ctx); err != nil {
 		return nil, err
 	}
-	if err := b.tell(ctx, "build"); err != nil {
+	var with []string
+	if o.CSI {
+		with = []string{"--csi"}
+	}
+	if err := b.tell(ctx, append([]string{"build"}, with...)...); err != nil {
 		return nil, err
 	}
-	if err := b.tell(ctx, "up", "--name", o.Name); err != nil {
+	if err := b.tell(ctx, append([]string{"up", "--name", o.Name}, with...)...); err != nil {
 		return nil, err
 	}
 	status, err := b.status(ctx)
@@ -65,8 +69,8 @@ func local(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	return &Cluster{
 		Kind: Local, Name: b.String(), Kubeconfig: status.Kubeconfig, HostAddress: status.HostAddress,
-		RegistryConfig: status.RegistryConfig,
-		load:           b.load, down: b.down,
+		RegistryConfig: status.RegistryConfig, CSI: status.CSI,
+		load: b.load, down: b.down,
 	}, nil
 }
 
@@ -78,6 +82,7 @@ type bedStatus struct {
 	HostAddress string `json:"hostAddress"`
 	// RegistryConfig is a folder in the form of containerd's certs.d.
 	RegistryConfig string `json:"registryConfig"`
+	CSI            *CSI   `json:"csi"`
 }
 
 func (b bed) status(ctx context.Context) (bedStatus, error) {

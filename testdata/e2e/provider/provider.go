@@ -41,9 +41,21 @@ type Cluster struct {
 	// RegistryConfig is the folder where the node looks up how to pull from a
 	// registry, in the form of containerd's certs.d; local clusters only.
 	RegistryConfig string
+	// CSI is the driver of the test-bed, nil where there is none; local clusters
+	// only.
+	CSI *CSI
 
 	load func(ctx context.Context, image Image) (reference string, err error)
 	down func(ctx context.Context) error
+}
+
+// CSI says how to use the CSI driver of a local cluster.
+type CSI struct {
+	Driver string `json:"driver"` // its name
+	// Class is the name of its StorageClass and of its VolumeSnapshotClass.
+	Class string `json:"class"`
+	// Data is its folder on this machine: volumes, snapshots, log of calls.
+	Data string `json:"data"`
 }
 
 // The kinds of cluster.
@@ -91,6 +103,8 @@ type Options struct {
 	// ImageRepo is where images for a foreign cluster are pushed, and pulled
 	// from by its nodes.
 	ImageRepo string
+	// CSI gives a local cluster that is made a CSI driver that can take snapshots.
+	CSI bool
 	// Yes answers the question whether a foreign cluster may be used.
 	Yes bool
 	// In is the terminal for that question; nil is none, which refuses.

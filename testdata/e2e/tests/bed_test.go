@@ -116,7 +116,7 @@ func (b *bed) open(ctx context.Context) (err error) {
 		return err
 	}
 	options := provider.FromEnv(b.tree)
-	options.Name, options.Out = name, os.Stderr
+	options.Name, options.Out, options.CSI = name, os.Stderr, true
 	// Only the local cluster shows its node's processes to the tests that look at
 	// them, so it is the default also where there is another.
 	options.Kind = cmp.Or(os.Getenv("E2E_CLUSTER"), provider.Local)
