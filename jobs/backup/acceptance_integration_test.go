@@ -21,7 +21,8 @@ import (
 
 // The tests of this file are named after the acceptance statements for Velero's
 // behaviour. 12 needs plugins, which this program doesn't run yet; 13 and 14
-// are tested where the hooks are, 15, 18 and 19 come with volume data.
+// are tested where the hooks are, 18 and 19 where the snapshots are, 15 comes with
+// file-system backups.
 
 var (
 	claims     = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}

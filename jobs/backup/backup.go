@@ -44,7 +44,11 @@ type operation struct {
 	ours    ourselves
 	request request
 	volumes *volumes
-	hooks   *hooks.Hooks
+	// snapshotLocations are those of our namespace.
+	snapshotLocations []velerov1.VolumeSnapshotLocation
+	// snapshots is nil when none are taken.
+	snapshots *snapshots
+	hooks     *hooks.Hooks
 	// hookRunner runs hooks and counts them.
 	hookRunner *hooks.Runner
 	// planned is nil before the cluster was looked at.
@@ -55,6 +59,8 @@ type operation struct {
 	location *velerov1.BackupStorageLocation
 	// claimed says that the name in the bucket is this backup's.
 	claimed bool
+	// committing says that the marker may have been written.
+	committing bool
 	// adopted is the marker that an earlier attempt wrote; usually nil.
 	adopted *velerov1.Backup
 }
@@ -71,10 +77,10 @@ func Run(ctx context.Context, cfg Config) (report.Summary, error) {
 		return ended(backup), nil
 	}
 	o := &operation{
-		Config: cfg, backup: backup, report: report.New().LogTo(cfg.Log), volumes: &volumes{want: backup.Spec.SnapshotVolumes, infos: []volumeInfo{}},
+		Config: cfg, backup: backup, report: report.New().LogTo(cfg.Log), volumes: newVolumes(),
 		record: record.Open(cfg.Dynamic, velerov1.SchemeGroupVersion.WithResource("backups"), "Backup", backup, cfg.Log),
 	}
-	return o.end(ctx, o.run(ctx))
+	return o.end(ctx, o.discard(ctx, o.run(ctx)))
 }
 
 // ended is the summary of a backup that had its end before.
@@ -102,15 +108,25 @@ func (o *operation) run(ctx context.Context) error {
 		return fmt.Errorf("storage location %q: %w", location.Name, err)
 	}
 	o.location, o.catalog = location, catalog.New(bucket)
+	again, err := o.startedBefore(ctx)
+	if err != nil {
+		return err
+	}
 	var committed *catalog.AlreadyCommittedError
 	switch err := o.claim(ctx); {
 	case errors.As(err, &committed):
 		o.adopt(committed.Marker)
+		o.releaseSnapshots(ctx)
 		return nil
 	case err != nil:
 		return err
 	}
 	o.claimed = true
+	if again {
+		if err := o.removeLeftovers(ctx); err != nil {
+			return err
+		}
+	}
 	o.keepVolume(ctx, location)
 	if o.planned, err = o.plan(ctx); err != nil {
 		return err
@@ -121,7 +137,11 @@ func (o *operation) run(ctx context.Context) error {
 	if err := o.upload(ctx); err != nil {
 		return err
 	}
-	return o.commit(ctx)
+	if err := o.commit(ctx); err != nil {
+		return err
+	}
+	o.releaseSnapshots(ctx)
+	return nil
 }
 
 // adopt takes over the end that an earlier attempt committed and couldn't tell.
@@ -176,7 +196,12 @@ func (o *operation) summary(ctx context.Context, err error) report.Summary {
 	if err == nil && o.adopted != nil {
 		return ended(o.adopted)
 	}
-	return o.Summarize(ctx, o.report, err)
+	s := o.Summarize(ctx, o.report, err)
+	var left *leftBehind
+	if errors.As(err, &left) && !strings.Contains(s.Reason, left.left.Error()) {
+		s.Reason += "; " + left.left.Error()
+	}
+	return s
 }
 
 // finalStatus is the part of the status that the end adds.
@@ -188,6 +213,14 @@ func (o *operation) finalStatus(s report.Summary, runErr error) map[string]any {
 			"warnings":            s.Warnings,
 			"errors":              s.Errors,
 			"hookStatus":          o.backup.Status.HookStatus,
+
+			"volumeSnapshotsAttempted":      o.backup.Status.VolumeSnapshotsAttempted,
+			"volumeSnapshotsCompleted":      o.backup.Status.VolumeSnapshotsCompleted,
+			"csiVolumeSnapshotsAttempted":   o.backup.Status.CSIVolumeSnapshotsAttempted,
+			"csiVolumeSnapshotsCompleted":   o.backup.Status.CSIVolumeSnapshotsCompleted,
+			"backupItemOperationsAttempted": o.backup.Status.BackupItemOperationsAttempted,
+			"backupItemOperationsCompleted": o.backup.Status.BackupItemOperationsCompleted,
+			"backupItemOperationsFailed":    o.backup.Status.BackupItemOperationsFailed,
 		}
 	}
 	status := map[string]any{"completionTimestamp": now(), "warnings": s.Warnings, "errors": s.Errors}

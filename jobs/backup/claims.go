@@ -17,6 +17,10 @@ type claimFacts struct {
 	Status corev1.PersistentVolumeClaimStatus `json:"status"`
 }
 
+func (c claimFacts) bound() bool {
+	return c.Status.Phase == corev1.ClaimBound && c.Spec.VolumeName != ""
+}
+
 // claim notes a bound claim's volume and takes out of the claim what would tie
 // its restored twin to something that isn't there: as in Velero's archives, the
 // data source, the selector of dynamically provisioned claims, and labels of
@@ -26,7 +30,7 @@ func (n *needs) claim(backup string, obj cluster.Object, body []byte) ([]byte, e
 	if err := json.Unmarshal(obj.Raw, &bound); err != nil {
 		return nil, &unreadableError{fmt.Errorf("decode claim: %w", err)}
 	}
-	if bound.Status.Phase != corev1.ClaimBound || bound.Spec.VolumeName == "" {
+	if !bound.bound() {
 		return body, nil
 	}
 	n.volume(bound.Spec.VolumeName)

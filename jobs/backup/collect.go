@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,26 +26,23 @@ type collector struct {
 	*plan
 	archive *archive.Writer
 	needs   *needs
-	total   atomic.Int64 // objects that the lists have announced
+	// candidates is nil until a claim asks for its volume.
+	candidates *candidates
+	total      atomic.Int64 // objects that the lists have announced
 }
 
 // collect writes everything that is selected, then what the selected objects
 // need. Pods come first and alone: their hooks make the rest of the cluster
-// ready to be read. Their claims and volumes follow, then all other kinds at
-// once.
+// ready to be read, and their claims are snapshotted while they are quiet. The
+// other claims follow, with those that pods need, then volumes: by then it is known
+// which of these a claim has had snapshotted. All other kinds are listed at once,
+// while drivers and clouds copy what they cut.
 func (c *collector) collect(ctx context.Context) error {
 	stop := c.showProgress(ctx)
 	defer stop()
-	first, rest := c.phases()
-	for _, k := range first {
-		if err := c.listKind(ctx, k); err != nil {
-			return err
-		}
-	}
-	if err := c.listAll(ctx, rest); err != nil {
-		return err
-	}
-	if err := c.related(ctx); err != nil {
+	err := inOrder(ctx,
+		c.listFirst, c.neededPodsAndClaims, c.listVolumes, c.listRest, c.related, c.readySnapshots, c.relatedToAll)
+	if err != nil {
 		return err
 	}
 	if c.report.Items() == 0 {
@@ -55,23 +51,41 @@ func (c *collector) collect(ctx context.Context) error {
 	return nil
 }
 
-// phases divides the selected kinds into those listed one after the other and
-// those listed at once.
-func (c *collector) phases() (first, rest []*kind) {
-	alone := []schema.GroupResource{podResource, claimResource, volumeResource}
+// listFirst stores pods, then claims.
+func (c *collector) listFirst(ctx context.Context) error {
+	for _, gr := range []schema.GroupResource{podResource, claimResource} {
+		if err := c.listWanted(ctx, gr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *collector) listVolumes(ctx context.Context) error { return c.listWanted(ctx, volumeResource) }
+
+// listWanted stores the selected objects of a kind, version by version.
+func (c *collector) listWanted(ctx context.Context, gr schema.GroupResource) error {
+	for _, k := range c.versions(gr) {
+		if !k.wanted {
+			continue
+		}
+		if err := c.listKind(ctx, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listRest stores the selected objects of all other kinds.
+func (c *collector) listRest(ctx context.Context) error {
+	c.watchSecrets()
+	var rest []*kind
 	for _, k := range c.kinds {
-		switch {
-		case !k.wanted:
-		case slices.Contains(alone, k.GroupResource()):
-			first = append(first, k)
-		default:
+		if k.wanted && !slices.Contains([]schema.GroupResource{podResource, claimResource, volumeResource}, k.GroupResource()) {
 			rest = append(rest, k)
 		}
 	}
-	slices.SortStableFunc(first, func(a, b *kind) int {
-		return cmp.Compare(slices.Index(alone, a.GroupResource()), slices.Index(alone, b.GroupResource()))
-	})
-	return first, rest
+	return c.listAll(ctx, rest)
 }
 
 // showProgress writes the progress into the Backup every second until the

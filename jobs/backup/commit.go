@@ -10,6 +10,9 @@ import (
 // commit makes the backup exist: everything else is in the bucket, then the
 // marker follows, once and last, with the final status in it.
 func (o *operation) commit(ctx context.Context) error {
+	if err := o.keepSnapshots(ctx); err != nil {
+		return err
+	}
 	if err := o.putSideFiles(ctx); err != nil {
 		return err
 	}
@@ -28,6 +31,7 @@ func (o *operation) commit(ctx context.Context) error {
 		return err
 	}
 	o.finalize()
+	o.committing = true
 	return o.catalog.Commit(ctx, o.marker())
 }
 
@@ -43,6 +47,7 @@ func (o *operation) finalize() {
 	status.Progress = &velerov1.BackupProgress{TotalItems: items, ItemsBackedUp: items}
 	status.Warnings, status.Errors = o.report.Warnings(), o.report.Errors()
 	status.HookStatus = o.hookStatus()
+	o.volumes.status(status)
 }
 
 // marker is the Backup as the bucket keeps it: without what only means something

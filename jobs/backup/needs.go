@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubectl-velero/kubectl-velero/pkg/volume"
 )
 
 // Kinds that others need, or that need others.
@@ -18,6 +20,28 @@ var (
 	clusterRoleResource   = schema.GroupResource{Group: rbacGroup, Resource: "clusterroles"}
 	definitionResource    = schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}
 )
+
+// Kinds that come in through snapshots of this backup.
+var (
+	snapshotResource        = schema.GroupResource{Group: snapshotGroup, Resource: "volumesnapshots"}
+	snapshotContentResource = schema.GroupResource{Group: snapshotGroup, Resource: "volumesnapshotcontents"}
+	snapshotClassResource   = schema.GroupResource{Group: snapshotGroup, Resource: "volumesnapshotclasses"}
+	secretResource          = schema.GroupResource{Resource: "secrets"}
+)
+
+const (
+	snapshotGroup      = "snapshot.storage.k8s.io"
+	groupSnapshotGroup = "groupsnapshot.storage.k8s.io"
+)
+
+// takenResources are the kinds whose objects stand for snapshots, or ask for them:
+// restored as they are they would have others taken.
+func takenResources() []schema.GroupResource {
+	return []schema.GroupResource{
+		snapshotResource, snapshotContentResource,
+		{Group: groupSnapshotGroup, Resource: "volumegroupsnapshots"}, {Group: groupSnapshotGroup, Resource: "volumegroupsnapshotcontents"},
+	}
+}
 
 const rbacGroup = "rbac.authorization.k8s.io"
 
@@ -40,6 +64,8 @@ type needs struct {
 	priorityClasses places
 	accounts        places
 	clusterRoles    places
+	// fsClaims are the claims that a pod wants saved file by file.
+	fsClaims map[place]volume.PodVolume
 	// have holds the objects of the kinds that may be needed that are dealt with:
 	// stored, or kept out for good.
 	have map[schema.GroupResource]places
@@ -48,11 +74,11 @@ type needs struct {
 func newNeeds() *needs {
 	n := &needs{
 		namespaces: map[string]bool{}, kinds: map[schema.GroupResource]bool{}, claims: places{}, volumes: places{},
-		priorityClasses: places{}, accounts: places{}, clusterRoles: places{}, have: map[schema.GroupResource]places{},
+		priorityClasses: places{}, accounts: places{}, clusterRoles: places{}, fsClaims: map[place]volume.PodVolume{}, have: map[schema.GroupResource]places{},
 	}
 	for _, gr := range []schema.GroupResource{
 		podResource, claimResource, volumeResource, namespaceResource, priorityClassResource,
-		bindingResource, clusterRoleResource, definitionResource,
+		bindingResource, clusterRoleResource, definitionResource, snapshotClassResource,
 	} {
 		n.have[gr] = places{}
 	}
@@ -86,6 +112,15 @@ func (n *needs) pod(namespace string, pod podFacts) {
 	}
 	for _, claim := range pod.claims(namespace) {
 		n.claims[claim] = true
+	}
+}
+
+// byFiles notes the claims that a pod wants saved file by file.
+func (n *needs) byFiles(at place, pod podFacts) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for claim, name := range pod.fsClaims(at.namespace) {
+		n.fsClaims[claim] = volume.PodVolume{Pod: at.namespace + "/" + at.name, Volume: name}
 	}
 }
 

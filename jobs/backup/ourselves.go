@@ -32,8 +32,8 @@ type ourselves struct {
 	volumes map[string]bool
 }
 
-// readLocations returns the storage locations of our namespace, and notes what
-// the locations of every install name.
+// readLocations returns the storage locations of our namespace, keeps its snapshot
+// locations, and notes what the locations of every install name.
 func (o *operation) readLocations(ctx context.Context) ([]velerov1.BackupStorageLocation, error) {
 	ours := ourselves{namespaces: map[string]bool{}, secrets: places{}, claims: places{}, volumes: map[string]bool{}}
 	ours.install(o.Namespace)
@@ -62,6 +62,9 @@ func (o *operation) readLocations(ctx context.Context) ([]velerov1.BackupStorage
 	for _, location := range snapshotLocations.Items {
 		ours.install(location.Namespace)
 		ours.secret(location.Namespace, location.Spec.Credential)
+		if location.Namespace == o.Namespace {
+			o.snapshotLocations = append(o.snapshotLocations, location)
+		}
 	}
 	o.ours = ours
 	return own, nil

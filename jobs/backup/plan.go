@@ -221,12 +221,12 @@ func undiscovered(resources *cluster.Resources) []*kind {
 // choose decides whether a kind is listed, and says why not.
 func (p *plan) choose(k *kind, twin string) {
 	gr := k.GroupResource()
-	switch name := gr.String(); {
+	switch {
 	case !k.Can("list", "create", "get", "delete"):
 		k.state(report.KindNotListable, "it has no objects that could be listed, created, read and deleted")
 	case twin != "":
 		k.state(report.KindNotListable, "shows the same objects as "+twin)
-	case name == volumeSnapshots, name == volumeSnapshotContents:
+	case slices.Contains(takenResources(), gr):
 		k.state(report.KindExcluded, "only the snapshots of this backup itself belong to it")
 	case !p.selectsKind(gr, k.Namespaced):
 		k.state(report.KindExcluded, "not selected")

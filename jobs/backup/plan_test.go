@@ -66,7 +66,7 @@ func TestKindsInRestoreOrder(t *testing.T) {
 	p := newPlan(t, filter.Spec{},
 		"pods", "events", "events.events.k8s.io", "/persistentvolumes", "services", "secrets", "/namespaces", "deployments.apps",
 		"/validatingwebhookconfigurations.admissionregistration.k8s.io", "/customresourcedefinitions.apiextensions.k8s.io",
-		volumeSnapshots, "/"+volumeSnapshotContents, "/storageclasses.storage.k8s.io")
+		snapshotResource.String(), "/"+snapshotContentResource.String(), "/storageclasses.storage.k8s.io")
 	var got []string
 	for _, k := range p.kinds {
 		if k.wanted {

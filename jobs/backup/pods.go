@@ -57,6 +57,24 @@ func (p podFacts) claims(namespace string) []place {
 	return claims
 }
 
+// fsVolumes are the volumes that the pod's owner wants saved file by file.
+func (p podFacts) fsVolumes() []string {
+	return split(p.Metadata.Annotations[velerov1.VolumesToBackupAnnotation])
+}
+
+// fsClaims are the claims among them, and the names of their volumes in the pod.
+func (p podFacts) fsClaims(namespace string) map[place]string {
+	claims := map[place]string{}
+	for _, name := range p.fsVolumes() {
+		for _, volume := range p.Spec.Volumes {
+			if volume.Name == name && volume.PersistentVolumeClaim != nil {
+				claims[place{namespace, volume.PersistentVolumeClaim.ClaimName}] = name
+			}
+		}
+	}
+	return claims
+}
+
 func (p podFacts) forHooks(obj cluster.Object) hooks.Pod {
 	pod := hooks.Pod{
 		Namespace: obj.Namespace, Name: obj.Name, Labels: obj.Labels,
@@ -102,6 +120,7 @@ func (t *podTaker) take(ctx context.Context, obj cluster.Object, inOrder bool) e
 	if err != nil {
 		return t.collector.write(ctx, t.kind, obj) // which reports it
 	}
+	t.collector.needs.byFiles(placeOf(obj), facts)
 	pod := facts.forHooks(obj)
 	plan := t.collector.hooks.Of(pod)
 	if plan.Empty() && !inOrder {
@@ -113,12 +132,41 @@ func (t *podTaker) take(ctx context.Context, obj cluster.Object, inOrder bool) e
 
 // end runs the hooks of the waiting pods and stores these, block by block.
 func (t *podTaker) end(ctx context.Context) error {
+	if err := t.joinGroups(ctx); err != nil {
+		return err
+	}
 	blocks := blocksOf(t.waiting)
 	t.waiting = nil
 	for _, block := range blocks {
 		if err := t.store(ctx, block); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// joinGroups adds to each waiting pod the claims that are snapshotted together with
+// its own.
+func (t *podTaker) joinGroups(ctx context.Context) error {
+	c := t.collector
+	if !c.snapshots.takeAny() || len(t.waiting) == 0 {
+		return nil
+	}
+	claims := places{}
+	for _, p := range t.waiting {
+		for _, claim := range p.claims {
+			claims[claim] = true
+		}
+	}
+	if len(claims) > 0 {
+		c.readVolumes(ctx) // before anything has to be quiet
+	}
+	groups, err := c.readGroups(ctx, claims)
+	if err != nil {
+		return err
+	}
+	for i := range t.waiting {
+		t.waiting[i].claims = groups.extend(t.waiting[i].claims)
 	}
 	return nil
 }
@@ -147,9 +195,9 @@ func (p hookedPod) belongsWith(other hookedPod) bool {
 		slices.ContainsFunc(p.claims, func(claim place) bool { return slices.Contains(other.claims, claim) })
 }
 
-// store runs the pre hooks of a block, stores its pods as they are then, and
-// runs the post hooks of those whose pre hooks let them be stored. The post
-// hooks run whatever happens.
+// store runs the pre hooks of a block, stores its pods as they are then, has their
+// claims snapshotted, and runs the post hooks of those whose pre hooks let them be
+// stored: when everything is cut. The post hooks run whatever happens.
 func (t *podTaker) store(ctx context.Context, block []hookedPod) (err error) {
 	var quiet []hookedPod
 	defer func() {
@@ -168,12 +216,16 @@ func (t *podTaker) store(ctx context.Context, block []hookedPod) (err error) {
 			return err
 		}
 	}
+	claims := places{}
 	for _, p := range quiet {
 		if err := t.storeOne(ctx, p); err != nil {
 			return err
 		}
+		for _, claim := range p.claims {
+			claims[claim] = true
+		}
 	}
-	return nil
+	return t.collector.saveClaimsAt(ctx, claims)
 }
 
 // storeOne reads a pod again, as its hooks left it, and stores it.

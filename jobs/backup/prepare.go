@@ -30,12 +30,6 @@ const (
 	resourceTimeout             = 10 * time.Minute
 )
 
-// Kinds that only come in through a snapshot of this backup, never by listing.
-const (
-	volumeSnapshots        = "volumesnapshots.snapshot.storage.k8s.io"
-	volumeSnapshotContents = "volumesnapshotcontents.snapshot.storage.k8s.io"
-)
-
 func now() *metav1.Time {
 	t := metav1.NewTime(time.Now().UTC().Truncate(time.Second))
 	return &t
@@ -70,6 +64,10 @@ func (o *operation) prepare(ctx context.Context) (*velerov1.BackupStorageLocatio
 		return nil, err
 	}
 	o.request = parsed
+	problems = append(problems, more...)
+	if more, err = o.prepareSnapshots(ctx); err != nil {
+		return nil, err
+	}
 	if problems = append(problems, more...); len(problems) > 0 {
 		return nil, &run.Refusal{Problems: problems}
 	}

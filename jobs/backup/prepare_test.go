@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/pkg/policy"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 
@@ -68,42 +66,6 @@ func TestUnsupportedPartsAreRefusedByName(t *testing.T) {
 	}
 }
 
-func TestVolumeDataIsNeverPassedOverInSilence(t *testing.T) {
-	t.Parallel()
-	yes, no := true, false
-	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv1"}, Spec: corev1.PersistentVolumeSpec{
-		PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-		ClaimRef:                      &corev1.ObjectReference{Namespace: "shop", Name: "data"},
-	}}
-	for _, c := range []struct {
-		name             string
-		want             *bool
-		action           *policy.Action
-		warnings, errors int
-	}{
-		{"unset", nil, nil, 1, 0},
-		{"asked for", &yes, nil, 0, 1},
-		{"switched off", &no, nil, 0, 0},
-		{"policy skips", &yes, &policy.Action{Type: policy.Skip}, 0, 0},
-		{"policy leaves it", nil, &policy.Action{Type: policy.Custom}, 0, 0},
-		{"policy asks for a snapshot", &no, &policy.Action{Type: policy.Snapshot}, 0, 1},
-		{"policy asks for files", &no, &policy.Action{Type: policy.FSBackup}, 0, 1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			r, v := report.New(), &volumes{want: c.want}
-			v.add(r, ref.Object{Name: "pv1"}, pv, c.action)
-			if r.Warnings() != c.warnings || r.Errors() != c.errors {
-				t.Errorf("%d warnings, %d errors", r.Warnings(), r.Errors())
-			}
-			info := v.list()[0]
-			if info.PVCName != "data" || !info.Skipped || info.SkippedReason == "" || info.PVInfo.ReclaimPolicy != "Retain" {
-				t.Errorf("volume info %+v", info)
-			}
-		})
-	}
-}
-
 func TestScheduledBackup(t *testing.T) {
 	t.Parallel()
 	yes := true
@@ -148,6 +110,8 @@ func TestSummaryOfEachEnd(t *testing.T) {
 		{"an object failed", partly, nil, report.PartiallyFailed, "pods is forbidden"},
 		{"refused", newOperation(true), &run.Refusal{Problems: []string{"a", "b"}}, report.Usage, "a; b"},
 		{"broken", newOperation(false), errors.New("bucket is gone"), report.Failed, "bucket is gone"},
+		{"broken, with snapshots left", newOperation(true), &leftBehind{cause: errors.New("bucket is gone"), left: errors.New("snapshot s1 stays")}, report.Failed, "bucket is gone; snapshot s1 stays"},
+		{"refused, with snapshots left", newOperation(true), &leftBehind{cause: &run.Refusal{Problems: []string{"a"}}, left: errors.New("snapshot s1 stays")}, report.Usage, "snapshot s1 stays"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -180,6 +180,7 @@ func TestSideFilesHaveVelerosSchemas(t *testing.T) {
 			ReclaimPolicy string            `json:"reclaimPolicy"`
 			Labels        map[string]string `json:"labels"`
 		} `json:"pvInfo"`
+		Decision string `json:"decision"` // ours
 	}
 	f.side("one", "volumeinfo.json.gz", &infos)
 	if len(infos) != 1 || infos[0].PVName != f.app+"-data" || infos[0].PVCName != "data" || infos[0].PVCNamespace != f.app || infos[0].PVInfo.ReclaimPolicy != "Retain" ||

@@ -46,14 +46,20 @@ func (f *fixture) clusterThrough(act fault) {
 // storeThrough adds the location "proxied", the bucket behind a proxy.
 func (f *fixture) storeThrough(act fault) velerov1.BackupSpec {
 	f.t.Helper()
+	return f.storeAt("proxied", act)
+}
+
+// storeAt is storeThrough for a location of another name.
+func (f *fixture) storeAt(name string, act fault) velerov1.BackupSpec {
+	f.t.Helper()
 	config := map[string]string{}
 	for key, value := range f.location.Config {
 		config[key] = value
 	}
 	config["partSizeMiB"] = "5" // so that a small archive has several parts
 	config["s3Url"] = proxy(f.t, f.location.Config["s3Url"], http.DefaultTransport, act)
-	f.addLocation("proxied", f.location.Bucket, config)
-	return velerov1.BackupSpec{StorageLocation: "proxied", IncludedNamespaces: []string{f.app}}
+	f.addLocation(name, f.location.Bucket, config)
+	return velerov1.BackupSpec{StorageLocation: name, IncludedNamespaces: []string{f.app}}
 }
 
 func proxy(t *testing.T, target string, transport http.RoundTripper, act fault) string {

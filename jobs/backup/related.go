@@ -18,14 +18,22 @@ import (
 var errNeeded = errors.New("a stored object needs it, but it doesn't exist")
 
 // related stores what the selected objects need and the selection itself left
-// out: claims of pods, pods of claims, volumes of claims, roles of service
-// accounts, priority classes, definitions of custom resources, and the
-// namespaces of all. Each kind is listed a fixed number of times, however many
+// out, beside pods and claims: volumes of claims, roles of service accounts and
+// priority classes. Each kind is listed a fixed number of times, however many
 // objects are needed.
 func (c *collector) related(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{
-		c.neededPodsAndClaims, c.neededVolumes, c.neededPriorityClasses, c.neededRoles, c.neededDefinitions, c.neededNamespaces,
-	} {
+	return inOrder(ctx, c.neededVolumes, c.hiddenVolumes, c.neededPriorityClasses, c.neededRoles)
+}
+
+// relatedToAll stores what goes with the stored objects whatever they are: the
+// definitions of custom resources, and namespaces.
+func (c *collector) relatedToAll(ctx context.Context) error {
+	return inOrder(ctx, c.neededDefinitions, c.neededNamespaces)
+}
+
+// inOrder carries out steps until one fails.
+func inOrder(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -177,20 +176,3 @@ func unsupported(spec velerov1.BackupSpec) []string {
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
-
-// claimOf returns the claim that a volume is bound to, as far as policies look at
-// it; nil when there is none.
-func (o *operation) claimOf(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolumeClaim, error) {
-	if o.request.policies == nil || pv.Spec.ClaimRef == nil {
-		return nil, nil
-	}
-	at := place{pv.Spec.ClaimRef.Namespace, pv.Spec.ClaimRef.Name}
-	claim, err := o.Kube.CoreV1().PersistentVolumeClaims(at.namespace).Get(ctx, at.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read claim %s/%s of volume %q: %w", at.namespace, at.name, pv.Name, err)
-	}
-	return claim, nil
-}

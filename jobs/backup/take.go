@@ -22,8 +22,15 @@ type taker interface {
 }
 
 func (c *collector) taker(k *kind) taker {
-	if k.GroupResource() == podResource && k.preferred {
-		return &podTaker{collector: c, kind: k}
+	if k.preferred {
+		switch k.GroupResource() {
+		case podResource:
+			return &podTaker{collector: c, kind: k}
+		case claimResource:
+			return &claimTaker{collector: c, kind: k}
+		case volumeResource:
+			return &volumeTaker{collector: c, kind: k}
+		}
 	}
 	return &plainTaker{collector: c, kind: k}
 }

@@ -23,6 +23,7 @@ const (
 	reasonHook           = "pre hook failed"
 	reasonGone           = "deleted during the backup"
 	reasonBroken         = "can't be stored"
+	reasonNoSnapshot     = "its snapshot failed"
 )
 
 // kind is one kind in one version on its way into the archive. It is used by

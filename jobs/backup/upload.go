@@ -51,9 +51,9 @@ func (o *operation) writeArchive(ctx context.Context, out io.Writer) error {
 func (o *operation) sideFiles() map[catalog.BackupFileKind]any {
 	return map[catalog.BackupFileKind]any{
 		catalog.Results:          o.report.Results(),
-		catalog.VolumeInfo:       o.volumes.list(),
-		catalog.ItemOperations:   []any{},
-		catalog.VolumeSnapshots:  nil,
+		catalog.VolumeInfo:       o.volumes.infos(),
+		catalog.ItemOperations:   o.itemOperations(),
+		catalog.VolumeSnapshots:  o.volumes.disks(),
 		catalog.PodVolumeBackups: nil,
 		catalog.Index:            o.index,
 		catalog.Coverage:         coverage(o.planned.kinds),

@@ -1,128 +1,207 @@
 package backup
 
 import (
-	"context"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/policy"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
+	"github.com/kubectl-velero/kubectl-velero/pkg/volume"
 )
 
-// volumeInfo is one element of a backup's volumeinfo object.
-type volumeInfo struct {
-	PVCName               string `json:"pvcName,omitempty"`
-	PVCNamespace          string `json:"pvcNamespace,omitempty"`
-	PVName                string `json:"pvName,omitempty"`
-	SnapshotDataMoved     bool   `json:"snapshotDataMoved"`
-	PreserveLocalSnapshot bool   `json:"preserveLocalSnapshot"`
-	Skipped               bool   `json:"skipped"`
-	SkippedReason         string `json:"skippedReason,omitempty"`
-	PVInfo                pvInfo `json:"pvInfo"`
+var errNoFSSaved = errors.New("this version saves no volume file by file")
+
+// savedVolume is what becomes of one volume's data.
+type savedVolume struct {
+	// at is what is said about it: its claim, or the volume itself.
+	at       ref.Object
+	decision volume.Decision
+	info     volume.Info
+	// pv and pvc are there until the snapshot is cut; pvc is nil when the backup
+	// doesn't hold the claim.
+	pv  *corev1.PersistentVolume
+	pvc *corev1.PersistentVolumeClaim
+	// csi is the snapshot of a driver as it was last seen; nil as long as there is
+	// none.
+	csi *csi.Snapshot
+	// disk and location are those of a disk snapshot that was asked for.
+	disk     *volume.Snapshot
+	location *snapshotLocation
+	// err is why there is no snapshot although there was to be one.
+	err error
+	// claimStored says that the archive has the claim of a driver's snapshot.
+	claimStored bool
 }
 
-type pvInfo struct {
-	ReclaimPolicy string            `json:"reclaimPolicy"`
-	Labels        map[string]string `json:"labels"`
-}
-
-// volumes notes what became of the data of each stored volume. It is safe for
-// concurrent use.
+// volumes notes what becomes of the data of each volume. It is used by one goroutine
+// at a time.
 type volumes struct {
-	mu    sync.Mutex
-	want  *bool // the spec's snapshotVolumes
-	infos []volumeInfo
+	byName  map[string]*savedVolume
+	byClaim map[place]*savedVolume
 }
 
-var (
-	errNoData    = errors.New("only the volume's object is saved, not its data")
-	errNoFSSaved = errors.New("this version saves no volume file by file")
-)
-
-// Skipped reasons are in the form "approach: reason;" as Velero writes them.
-const (
-	noSnapshotter   = "volumeSnapshot: no applicable volumesnapshotter found;"
-	notWanted       = "volumeSnapshot: snapshotVolumes is false;"
-	policySkips     = "any: a resource policy skips it;"
-	policyElsewhere = "any: a resource policy leaves it to others;"
-)
-
-// inspectVolume notes a stored volume and says whether its data is saved.
-func (c *collector) inspectVolume(ctx context.Context, k *kind, obj cluster.Object, body []byte) error {
-	var pv corev1.PersistentVolume
-	if err := json.Unmarshal(body, &pv); err != nil {
-		return &unreadableError{fmt.Errorf("decode volume: %w", err)}
-	}
-	claim, err := c.claimOf(ctx, &pv)
-	if err != nil {
-		c.report.Add(report.Error, refOf(k, obj), err)
-	}
-	action, _ := c.request.policies.Match(policy.Volume{PV: &pv, PVC: claim})
-	c.volumes.add(c.report, refOf(k, obj), &pv, action)
-	return nil
+func newVolumes() *volumes {
+	return &volumes{byName: map[string]*savedVolume{}, byClaim: map[place]*savedVolume{}}
 }
 
-// add notes a volume and says that its data isn't saved, unless nobody asked
-// for that: silence would read as success. action is what a resource policy
-// decides; nil when none does.
-func (v *volumes) add(r *report.Report, place ref.Object, pv *corev1.PersistentVolume, action *policy.Action) {
-	info := volumeInfo{
-		PVName: pv.Name, Skipped: true,
-		PVInfo: pvInfo{ReclaimPolicy: string(pv.Spec.PersistentVolumeReclaimPolicy), Labels: pv.Labels},
+// add notes a volume that was decided about.
+func (v *volumes) add(s *savedVolume) {
+	v.byName[s.info.PVName] = s
+	if s.decision.Method == volume.CSISnapshot {
+		v.byClaim[s.claim()] = s
 	}
+}
+
+func (s *savedVolume) claim() place { return place{s.info.PVCNamespace, s.info.PVCName} }
+
+// newSavedVolume begins the record of a volume.
+func newSavedVolume(at ref.Object, pv *corev1.PersistentVolume, pvc *corev1.PersistentVolumeClaim, d volume.Decision) *savedVolume {
+	s := &savedVolume{at: at, decision: d, info: volume.Info{
+		PVName: pv.Name, Decision: d.Why, SkippedReason: d.SkippedReason(), Skipped: !d.Snapshot(),
+		PV: &volume.PVInfo{ReclaimPolicy: string(pv.Spec.PersistentVolumeReclaimPolicy), Labels: pv.Labels},
+	}}
 	if claim := pv.Spec.ClaimRef; claim != nil {
-		info.PVCName, info.PVCNamespace = claim.Name, claim.Namespace
+		s.info.PVCName, s.info.PVCNamespace = claim.Name, claim.Namespace
 	}
-	var level report.Level
-	var err error
-	info.SkippedReason, level, err = v.without(action)
-	if err != nil {
-		r.Add(level, place, err)
+	if !d.Snapshot() {
+		return s
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.infos = append(v.infos, info)
+	s.pv, s.pvc = pv, pvc
+	s.info.Method, s.info.StartTimestamp = d.Method, now()
+	s.info.PreserveLocalSnapshot = d.Method == volume.CSISnapshot
+	return s
 }
 
-// without says why a volume's data isn't saved, and how bad that is.
-func (v *volumes) without(action *policy.Action) (reason string, level report.Level, err error) {
-	if action != nil {
-		switch action.Type {
-		case policy.Skip:
-			return policySkips, 0, nil
-		case policy.Custom:
-			return policyElsewhere, 0, nil
-		case policy.FSBackup:
-			return "podvolume: not saved file by file;", report.Error, fmt.Errorf("%w: a resource policy asks for fs-backup: %w", errNoData, errNoFSSaved)
-		case policy.Snapshot:
-			return noSnapshotter, report.Error, fmt.Errorf("%w: a resource policy asks for a snapshot: this version takes no volume snapshots", errNoData)
+// failed notes that there is no snapshot, or none that is of use.
+func (s *savedVolume) failed(err error) {
+	s.err, s.info.Result = err, volume.Failed
+	s.info.CompletionTimestamp = now()
+}
+
+// succeeded notes that the snapshot can be used.
+func (s *savedVolume) succeeded(at *metav1.Time) {
+	s.info.Result = volume.Succeeded
+	if s.info.CompletionTimestamp = at; at == nil {
+		s.info.CompletionTimestamp = now()
+	}
+}
+
+// noteCSI copies what is known of a driver's snapshot.
+func (s *savedVolume) noteCSI(snapshot *csi.Snapshot) {
+	s.csi, s.pv, s.pvc = snapshot, nil, nil
+	started := snapshot.Started
+	s.info.StartTimestamp = &started
+	info := &volume.CSIInfo{
+		OperationID: snapshot.OperationID, GroupHandle: snapshot.GroupHandle, Driver: s.info.CSI.Driver,
+		SnapshotHandle: snapshot.Handle(), Size: snapshot.RestoreSize(), ReadyToUse: snapshot.Ready(),
+	}
+	if snapshot.Content != nil {
+		info.ContentName = snapshot.Content.Name
+	}
+	s.info.CSI = info
+}
+
+// noteDisk copies what is known of a disk's snapshot.
+func (s *savedVolume) noteDisk() {
+	s.pv, s.pvc = nil, nil
+	iops := int64(0)
+	if s.disk.Spec.VolumeIOPS != nil {
+		iops = *s.disk.Spec.VolumeIOPS
+	}
+	s.info.Native = &volume.NativeInfo{
+		SnapshotHandle: s.disk.Status.ProviderSnapshotID, VolumeType: s.disk.Spec.VolumeType, VolumeAZ: s.disk.Spec.VolumeAZ,
+		IOPS: strconv.FormatInt(iops, 10), Phase: string(s.disk.Status.Phase),
+	}
+}
+
+// sorted returns the volumes in the order of Velero's records: skipped ones, those of
+// disks, those of drivers; by name.
+func (v *volumes) sorted() []*savedVolume {
+	rank := map[volume.Method]int{volume.Skipped: 0, volume.NativeSnapshot: 1, volume.CSISnapshot: 2}
+	all := make([]*savedVolume, 0, len(v.byName))
+	for _, s := range v.byName {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *savedVolume) int {
+		return cmp.Or(cmp.Compare(rank[a.info.Method], rank[b.info.Method]), cmp.Compare(a.info.PVName, b.info.PVName))
+	})
+	return all
+}
+
+// snapshots is how many were asked for.
+func (v *volumes) snapshots() (n int) {
+	for _, s := range v.byName {
+		if s.decision.Snapshot() {
+			n++
 		}
 	}
-	switch {
-	case v.want == nil:
-		return noSnapshotter, report.Warning, fmt.Errorf("%w: this version takes no volume snapshots; --snapshot-volumes=false silences this", errNoData)
-	case *v.want:
-		return noSnapshotter, report.Error, fmt.Errorf("%w: this version takes no volume snapshots", errNoData)
+	return n
+}
+
+// infos is the content of the volumeinfo object.
+func (v *volumes) infos() []volume.Info {
+	infos := []volume.Info{}
+	for _, s := range v.sorted() {
+		infos = append(infos, s.info)
 	}
-	return notWanted, 0, nil
+	return infos
+}
+
+// disks is the content of the volumesnapshots object; nil when there is nothing.
+func (v *volumes) disks() []*volume.Snapshot {
+	var disks []*volume.Snapshot
+	for _, s := range v.sorted() {
+		if s.disk != nil {
+			disks = append(disks, s.disk)
+		}
+	}
+	return disks
+}
+
+// status puts the counts of snapshots into a Backup's status.
+func (v *volumes) status(status *velerov1.BackupStatus) {
+	for _, count := range []*int{
+		&status.VolumeSnapshotsAttempted, &status.VolumeSnapshotsCompleted, &status.CSIVolumeSnapshotsAttempted, &status.CSIVolumeSnapshotsCompleted,
+		&status.BackupItemOperationsAttempted, &status.BackupItemOperationsCompleted, &status.BackupItemOperationsFailed,
+	} {
+		*count = 0
+	}
+	for _, s := range v.byName {
+		done := 0
+		if s.info.Result == volume.Succeeded {
+			done = 1
+		}
+		switch s.info.Method {
+		case volume.NativeSnapshot:
+			status.VolumeSnapshotsAttempted++
+			status.VolumeSnapshotsCompleted += done
+		case volume.CSISnapshot:
+			status.CSIVolumeSnapshotsAttempted++
+			status.CSIVolumeSnapshotsCompleted += done
+		}
+		if s.csi == nil {
+			continue
+		}
+		status.BackupItemOperationsAttempted++
+		status.BackupItemOperationsCompleted += done
+		status.BackupItemOperationsFailed += 1 - done
+	}
 }
 
 // inspectPodVolumes says which volumes of a pod were to be saved file by file,
 // by the pod's owner or by a policy, and are not.
 func (c *collector) inspectPodVolumes(at ref.Object, pod podFacts) {
-	var asked []string
-	if list := pod.Metadata.Annotations[velerov1.VolumesToBackupAnnotation]; list != "" {
-		asked = strings.Split(list, ",")
-	}
+	asked := pod.fsVolumes()
 	for i := range pod.Spec.Volumes {
 		volume := &pod.Spec.Volumes[i]
 		if volume.PersistentVolumeClaim != nil || neverSaved(volume) {
@@ -143,10 +222,4 @@ func (c *collector) inspectPodVolumes(at ref.Object, pod podFacts) {
 func neverSaved(v *corev1.Volume) bool {
 	return v.HostPath != nil || v.Secret != nil || v.ConfigMap != nil || v.Projected != nil || v.DownwardAPI != nil ||
 		strings.HasPrefix(v.Name, "default-token")
-}
-
-func (v *volumes) list() []volumeInfo {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.infos
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
 )
 
 // keptBody is the size up to which a kind's scratch space is used again.
@@ -74,7 +75,7 @@ func (c *collector) unselected(k *kind, obj cluster.Object) string {
 // itself is reported; an error ends the backup.
 func (c *collector) write(ctx context.Context, k *kind, obj cluster.Object) error {
 	k.body = obj.AppendJSON(k.body[:0])
-	body, err := c.inspect(ctx, k, obj, k.body)
+	body, err := c.inspect(k, obj, k.body)
 	if err == nil {
 		err = c.store(k, obj, body)
 	}
@@ -84,11 +85,16 @@ func (c *collector) write(ctx context.Context, k *kind, obj cluster.Object) erro
 	var broken *archive.ItemError
 	var unreadable *unreadableError
 	if errors.As(err, &broken) || errors.As(err, &unreadable) {
-		c.report.Add(report.Error, refOf(k, obj), err)
-		c.skip(ctx, k, placeOf(obj), reasonBroken)
-		return nil
+		return c.broken(ctx, k, obj, err)
 	}
 	return err
+}
+
+// broken reports an object that can't be stored.
+func (c *collector) broken(ctx context.Context, k *kind, obj cluster.Object, err error) error {
+	c.report.Add(report.Error, refOf(k, obj), err)
+	c.skip(ctx, k, placeOf(obj), reasonBroken)
+	return nil
 }
 
 func (c *collector) store(k *kind, obj cluster.Object, body []byte) error {
@@ -128,7 +134,7 @@ func (e *unreadableError) Unwrap() error { return e.err }
 
 // inspect looks inside the few kinds that need it and returns the bytes to
 // store.
-func (c *collector) inspect(ctx context.Context, k *kind, obj cluster.Object, body []byte) ([]byte, error) {
+func (c *collector) inspect(k *kind, obj cluster.Object, body []byte) ([]byte, error) {
 	gr := k.GroupResource()
 	c.needs.settle(gr, placeOf(obj))
 	switch gr {
@@ -137,9 +143,24 @@ func (c *collector) inspect(ctx context.Context, k *kind, obj cluster.Object, bo
 	case accountResource:
 		c.needs.account(placeOf(obj))
 	case claimResource:
-		return c.needs.claim(c.backup.Name, obj, body)
-	case volumeResource:
-		return body, c.inspectVolume(ctx, k, obj, body)
+		return c.inspectClaim(obj, body)
+	}
+	return body, nil
+}
+
+// inspectClaim notes what a stored claim needs, and ties it to its snapshot.
+func (c *collector) inspectClaim(obj cluster.Object, body []byte) ([]byte, error) {
+	body, err := c.needs.claim(c.backup.Name, obj, body)
+	if err != nil {
+		return nil, err
+	}
+	saved := c.volumes.byClaim[placeOf(obj)]
+	if saved == nil || saved.csi == nil {
+		return body, nil
+	}
+	saved.claimStored = true
+	if body, err = csi.StoredClaim(body, saved.csi); err != nil {
+		return nil, &unreadableError{err}
 	}
 	return body, nil
 }

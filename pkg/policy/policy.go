@@ -97,6 +97,11 @@ func (p *Policies) Match(v Volume) (*Action, bool) {
 // HasVolumePolicies reports whether there is a policy about volumes at all.
 func (p *Policies) HasVolumePolicies() bool { return p != nil && len(p.volumes) > 0 }
 
+// AsksFor reports whether any policy names the action.
+func (p *Policies) AsksFor(t ActionType) bool {
+	return p != nil && slices.ContainsFunc(p.volumes, func(v volumePolicy) bool { return v.action.Type == t })
+}
+
 // Warnings returns a text for everything that is allowed but has no effect,
 // like a type of volumes that doesn't exist.
 func (p *Policies) Warnings() []string {

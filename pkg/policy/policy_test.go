@@ -285,3 +285,17 @@ func TestFromConfigMap(t *testing.T) {
 		})
 	}
 }
+
+func TestAsksFor(t *testing.T) {
+	t.Parallel()
+	policies, err := policy.Parse([]byte("version: v1\nvolumePolicies:\n- conditions: {}\n  action: {type: skip}\n- conditions: {}\n  action: {type: snapshot}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none *policy.Policies
+	for action, want := range map[policy.ActionType]bool{policy.Skip: true, policy.Snapshot: true, policy.FSBackup: false} {
+		if got := policies.AsksFor(action); got != want || none.AsksFor(action) {
+			t.Errorf("AsksFor(%s) = %t, without policies %t", action, got, none.AsksFor(action))
+		}
+	}
+}

@@ -44,6 +44,8 @@ type bed struct {
 	velero *client.Client
 	s3     *testenv.S3Server
 	bucket store.Bucket
+	// adminKubeconfig is that of the one who may do everything.
+	adminKubeconfig string
 	// kubeconfig is that of the account that backups run as.
 	kubeconfig string
 	// kept says that the cluster may stay: all of it was loaded.
@@ -71,7 +73,8 @@ func startBed(ctx context.Context, o options, set dataSet) (_ *bed, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.admin, err = clientcmd.BuildConfigFromFlags("", strings.TrimSpace(kubeconfig)); err != nil {
+	b.adminKubeconfig = strings.TrimSpace(kubeconfig)
+	if b.admin, err = clientcmd.BuildConfigFromFlags("", b.adminKubeconfig); err != nil {
 		return nil, err
 	}
 	b.admin.QPS = -1 // the cluster is to be loaded as fast as it can be

@@ -1,6 +1,7 @@
 // Command bench measures backups and restores against floors, on a real API
 // server with etcd and a real S3 server, all on loopback, and uploads to each kind
-// of store against the client that its maker offers: `make bench`.
+// of store against the client that its maker offers, and ten volumes with snapshots
+// against one: `make bench`.
 //
 // A floor is what nobody can do without. For backups: the lists that the backup
 // takes, as raw pages of 500, up to eight kinds at once, with every page gzipped
@@ -19,8 +20,8 @@
 //
 // Environment:
 //
-//	BENCH=restore   measure only that, or only backup or upload; bench.json keeps
-//	                the others
+//	BENCH=restore   measure only that, or only backup, upload or snapshots;
+//	                bench.json keeps the others
 //	OBJECTS=10500   objects of the mix; above the default, that is measured too,
 //	                since memory must not grow
 //	ROUNDS=5        turns; default 5, of restores 3; above 20,000 objects 3 and 1;
@@ -97,6 +98,12 @@ func benchmark(ctx context.Context) error {
 			return fmt.Errorf("measure uploads: %w", err)
 		}
 		all.uploads.print(os.Stdout)
+	}
+	if o.only == "" || o.only == onlySnapshots {
+		if all.snapshots, err = measureSnapshots(ctx, o); err != nil {
+			return fmt.Errorf("measure snapshots: %w", err)
+		}
+		all.snapshots.print(os.Stdout)
 	}
 	all.printTargets(os.Stdout)
 	return all.write(o.path("bench.json"))

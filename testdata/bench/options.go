@@ -37,19 +37,20 @@ type options struct {
 	profile     string // folder; empty is none
 	store       string // to upload to; empty is all
 	keep        bool
-	only        string // one of the three; empty is all
+	only        string // one of the four; empty is all
 }
 
 const (
-	onlyBackup  = "backup"
-	onlyRestore = "restore"
-	onlyUpload  = "upload"
+	onlyBackup    = "backup"
+	onlyRestore   = "restore"
+	onlyUpload    = "upload"
+	onlySnapshots = "snapshots"
 )
 
 func optionsFromEnv() (options, error) {
 	o := options{keep: os.Getenv("KEEP") == "1", profile: os.Getenv("PROFILE"), only: os.Getenv("BENCH"), store: os.Getenv("STORE")}
-	if !slices.Contains([]string{"", onlyBackup, onlyRestore, onlyUpload}, o.only) {
-		return o, fmt.Errorf("BENCH=%q: it must be %s, %s or %s", o.only, onlyBackup, onlyRestore, onlyUpload)
+	if !slices.Contains([]string{"", onlyBackup, onlyRestore, onlyUpload, onlySnapshots}, o.only) {
+		return o, fmt.Errorf("BENCH=%q: it must be %s, %s, %s or %s", o.only, onlyBackup, onlyRestore, onlyUpload, onlySnapshots)
 	}
 	if o.store != "" && !slices.ContainsFunc(uploadStores, func(k uploadKind) bool { return k.name == o.store }) {
 		return o, fmt.Errorf("STORE=%q: there is no such store", o.store)
@@ -129,9 +130,10 @@ func (o options) restoreSets() []dataSet {
 	return append(sets, main)
 }
 
-// dataSet is what a cluster holds, either objects of the mix or large Secrets.
+// dataSet is what a cluster holds: objects of the mix, large Secrets, or volumes.
 type dataSet struct {
 	objects, secrets int
+	volumes          int
 	rounds           int
 	main             bool // what bench.json is about
 
@@ -146,6 +148,9 @@ func (s dataSet) size() int { return max(s.objects, s.secrets) }
 func (s dataSet) name() string {
 	if s.secrets > 0 {
 		return fmt.Sprintf("bench-secrets-%d", s.secrets)
+	}
+	if s.volumes > 0 {
+		return "bench-snapshots"
 	}
 	if s.restore {
 		return fmt.Sprintf("bench-restore-%d", s.objects)

@@ -14,6 +14,8 @@ type summary struct {
 	backups  results
 	restores []*restoreResult
 	uploads  uploads
+	// snapshots is nil when none were measured.
+	snapshots *snapshotResult
 }
 
 // printTargets says what of what is wanted was reached.
@@ -35,6 +37,9 @@ func (s *summary) printTargets(w io.Writer) {
 		r.printTargets(target)
 	}
 	s.uploads.printTargets(target)
+	if s.snapshots != nil {
+		s.snapshots.printTargets(target)
+	}
 }
 
 // write writes bench.json. What this run hasn't measured stays as it was.
@@ -43,6 +48,8 @@ func (s *summary) write(path string) error {
 		Backup  json.RawMessage `json:"backup,omitempty"`
 		Restore json.RawMessage `json:"restore,omitempty"`
 		Upload  json.RawMessage `json:"upload,omitempty"`
+
+		Snapshots json.RawMessage `json:"snapshots,omitempty"`
 	}
 	body, err := os.ReadFile(path)
 	if err == nil {
@@ -63,6 +70,11 @@ func (s *summary) write(path string) error {
 	}
 	if len(s.uploads) > 0 {
 		if file.Upload, err = json.Marshal(s.uploads.figures()); err != nil {
+			return err
+		}
+	}
+	if s.snapshots != nil {
+		if file.Snapshots, err = json.Marshal(s.snapshots.figures()); err != nil {
 			return err
 		}
 	}
