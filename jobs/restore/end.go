@@ -126,14 +126,14 @@ func (o *operation) putOutputs(ctx context.Context, s report.Summary) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outputTimeout)
 	defer cancel()
-	// A volume is listed with the method by which its data came back; without
-	// one there is nothing to list.
+	// Nothing that a restore of snapshots does goes on after its objects: there are
+	// no item operations, as in Velero.
 	for _, output := range []struct {
 		kind  catalog.RestoreFileKind
 		write func(io.Writer) error
 	}{
 		{catalog.RestoreItemOperations, asJSON(func() any { return []any{} })},
-		{catalog.RestoreVolumeInfo, asJSON(func() any { return []any{} })},
+		{catalog.RestoreVolumeInfo, asJSON(func() any { return o.restored.list() })},
 		{catalog.RestoreResourceList, o.report.WriteResourceList},
 		{catalog.RestoreResults, asJSON(func() any { return o.report.Results() })},
 	} {

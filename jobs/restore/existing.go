@@ -123,6 +123,7 @@ func (o *operation) meet(ctx context.Context, obj *transform.Object, r result, c
 var meetings = map[schema.GroupResource]func(ctx context.Context, o *operation, obj, live *transform.Object, r result) result{
 	serviceAccounts:             meetServiceAccount,
 	transform.PersistentVolumes: meetVolume,
+	transform.Claims:            meetClaim,
 }
 
 // madeByUs reports whether an earlier attempt of this restore, or a request

@@ -62,8 +62,8 @@ func TestInspectReadsWhatVeleroWrote(t *testing.T) {
 	if o.report.Warnings()+o.report.Errors() != 0 {
 		t.Errorf("report: %+v", o.report.Results())
 	}
-	if got := o.source.methods["shop-data"]; got != "" {
-		t.Errorf("volume shop-data was backed up by %q, want nothing: it was skipped", got)
+	if got, ok := o.source.saved.data["shop-data"]; ok {
+		t.Errorf("volume shop-data was backed up by %+v, want nothing: it was skipped", got)
 	}
 	if got := countListed(o.source.listed); got != 80 {
 		t.Errorf("resource list has %d objects, want 80", got)

@@ -36,7 +36,9 @@ func (o *operation) connect(ctx context.Context) error {
 		return err
 	}
 	spec := o.restore.Spec
-	o.volumes = transform.NewVolumes(o.source.methods)
+	o.volumes = transform.NewVolumes(o.source.saved.data, o.source.saved.byClaim)
+	o.snapshots, o.groups = newSnapshots(o), newGroups(o)
+	o.disks = newDisks(o)
 	o.namespaces = newNamespaces(o)
 	o.transformer = transform.New(transform.Options{
 		BackupName: spec.BackupName, RestoreName: o.restore.Name,
@@ -45,9 +47,12 @@ func (o *operation) connect(ctx context.Context) error {
 		NamespaceMapping:  spec.NamespaceMapping,
 		Mentions:          len(spec.NamespaceMapping) > 0,
 		PreserveNodePorts: spec.PreserveNodePorts != nil && *spec.PreserveNodePorts,
-		RestoreVolumes:    spec.RestorePVs == nil || *spec.RestorePVs,
+		RestoreVolumes:    o.restoresData(),
 		Volumes:           o.volumes,
 		VolumeExists:      func(name string) bool { return o.volumeExists(ctx, name) },
+		SnapshotName:      o.snapshotName,
+		SnapshotClass:     func(driver, name string) string { return o.snapshots.class(ctx, driver, name) },
+		SnapshotSelected:  func(p transform.Place) bool { return o.selection.place(p) },
 		Selected:          func(gr schema.GroupResource) bool { return o.selection.kind(gr, true) },
 		Actions:           o.actions(ctx),
 	})
@@ -174,7 +179,7 @@ func (o *operation) makePlan(ctx context.Context) error {
 	if err := o.chooseStatus(); err != nil {
 		return err
 	}
-	if o.selection.surveys(o.restore.Spec.IncludeClusterResources) {
+	if o.selection.surveys(o.restore.Spec.IncludeClusterResources) || o.leavesOutSnapshots() {
 		if err := o.survey(ctx); err != nil {
 			return err
 		}
@@ -212,23 +217,30 @@ func (o *operation) warn(text string) {
 	o.Log.Warn(text)
 }
 
-// surveyed are the kinds whose objects need others.
-var surveyed = map[schema.GroupResource]bool{transform.Pods: true, transform.Claims: true}
+// leavesOutSnapshots reports whether the filters leave out snapshots from which the
+// volumes of claims are made.
+func (o *operation) leavesOutSnapshots() bool {
+	return o.restoresData() && o.source.saved.anyCSI() &&
+		!(o.selection.kind(transform.VolumeSnapshots, true) && o.selection.kind(transform.VolumeSnapshotContents, false))
+}
 
-// survey finds what selected pods and claims need and the filters by label and
-// scope leave out: claims, volumes, priority classes.
+// surveyed are the kinds whose objects need others.
+var surveyed = map[schema.GroupResource]bool{transform.Pods: true, transform.Claims: true, transform.VolumeSnapshots: true}
+
+// survey finds what selected pods, claims and snapshots need and the filters by kind,
+// label and scope leave out: claims, volumes, snapshots, priority classes.
 func (o *operation) survey(ctx context.Context) error {
-	if !o.contents.has(transform.Pods) && !o.contents.has(transform.Claims) {
+	if !o.contents.has(transform.Pods) && !o.contents.has(transform.Claims) && !o.contents.has(transform.VolumeSnapshots) {
 		return nil
 	}
-	claims := map[transform.Place][]transform.Place{}
+	others := map[transform.Place][]transform.Place{} // what others need, in case that one needs them
 	err := o.pass(ctx, scan{
 		purpose: "find what selected objects need",
 		member: func(m archive.Member) bool {
 			return surveyed[schema.ParseGroupResource(m.Resource)] && o.touches(m, true)
 		},
 		want: func(item archive.Item) bool {
-			return o.stored(item) && surveyed[item.Resource] && o.selection.within(placeOf(item))
+			return o.stored(item) && surveyed[item.Resource] && o.selection.canNeed(placeOf(item))
 		},
 	}, func(item archive.Item) error {
 		place := placeOf(item)
@@ -236,13 +248,10 @@ func (o *operation) survey(ctx context.Context) error {
 		if err != nil { // reported by the pass that restores it
 			return nil
 		}
-		needs, err := transform.Needs(place.Resource, obj)
-		if err != nil {
-			return nil
-		}
+		needs := o.needsOf(place.Resource, obj)
 		if !o.selection.place(place) || !o.selection.Labels(obj.Labels()) {
-			if place.Resource == transform.Claims {
-				claims[place] = needs // in case that a pod needs the claim
+			if place.Resource != transform.Pods {
+				others[place] = needs
 			}
 			return nil
 		}
@@ -251,12 +260,21 @@ func (o *operation) survey(ctx context.Context) error {
 		}
 		return nil
 	})
-	for place, needs := range claims {
-		if o.selection.needed[place] {
-			for _, need := range needs {
-				o.selection.need(need)
-			}
-		}
-	}
+	o.selection.follow(others)
 	return err
+}
+
+// needsOf is what an object needs in this restore. One that can't be read needs
+// nothing: the pass that restores it reports it.
+func (o *operation) needsOf(resource schema.GroupResource, obj *transform.Object) []transform.Place {
+	needs, err := transform.Needs(resource, obj)
+	if err != nil {
+		return nil
+	}
+	if !o.restoresData() {
+		needs = slices.DeleteFunc(needs, func(p transform.Place) bool {
+			return p.Resource == transform.VolumeSnapshots || p.Resource == transform.VolumeSnapshotContents
+		})
+	}
+	return needs
 }

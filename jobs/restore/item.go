@@ -39,6 +39,11 @@ type result struct {
 	// unserved says that the cluster doesn't serve its kind.
 	unserved bool
 
+	// disk says, for a volume, that it gets one made from a snapshot.
+	disk *diskSource
+	// claim is, for a claim whose volume is provisioned anew, what is known of it.
+	claim *claim
+
 	place ref.Object
 	kind  schema.GroupVersionKind
 	// ownership is who owns which field, to be given back by a second write; nil
@@ -76,6 +81,8 @@ func (o *operation) settle(item archive.Item, r result) {
 		return
 	}
 	o.progress.step()
+	o.claims.settle(r)
+	o.snapshots.note(r)
 	if r.kind.Kind != "" {
 		o.report.RestoredItem(r.kind, r.place.Namespace, r.place.Name, r.action)
 	}
@@ -127,8 +134,11 @@ func (o *operation) process(ctx context.Context, item archive.Item) result {
 			return r.failed(nil)
 		}
 	}
-	if obj, r = o.prepare(obj, r); obj == nil {
+	if obj, r = o.prepare(ctx, obj, r); obj == nil {
 		return r
+	}
+	if r.disk != nil {
+		return o.restoreDisk(ctx, obj, r)
 	}
 	return o.write(ctx, obj, r)
 }
@@ -169,13 +179,18 @@ func (o *operation) identify(item archive.Item) (*transform.Object, result) {
 	if err := matches(res, item, r.kind); err != nil {
 		return nil, r.failed(err)
 	}
+	if res.Version != r.kind.Version {
+		obj.SetVersion(res.Version)
+		r.kind.Version, r.place.Resource.Version = res.Version, res.Version
+	}
 	return obj, r
 }
 
 // prepare makes the object what is to be created. For one that isn't to be
 // created it returns no object and the result.
-func (o *operation) prepare(obj *transform.Object, r result) (*transform.Object, result) {
-	original := obj.Name()
+func (o *operation) prepare(ctx context.Context, obj *transform.Object, r result) (*transform.Object, result) {
+	original := transform.Place{Resource: r.place.Resource.GroupResource(), Namespace: obj.Namespace(), Name: obj.Name()}
+	zone := zoneOf(original.Resource, obj)
 	decision, err := o.transformer.Apply(r.place.Resource.GroupResource(), obj)
 	r.warnings = append(r.warnings, decision.Warnings...)
 	r.errors = append(r.errors, decision.Errors...)
@@ -186,13 +201,16 @@ func (o *operation) prepare(obj *transform.Object, r result) (*transform.Object,
 		return nil, r.failed(fmt.Errorf("prepare it: %w", err))
 	}
 	if decision.Reprovision {
-		o.volumes.Reprovision(original)
+		o.volumes.Reprovision(original.Name)
 	}
 	if decision.Skip != "" {
 		r.action, r.reason = actionSkipped, decision.Skip
 		return nil, r
 	}
-	r.place.Name = obj.Name() // a volume may get a new one
+	r.place.Name = obj.Name() // a volume or a snapshot may get a new one
+	if r = o.noteData(ctx, obj, original, decision, r); r.disk != nil {
+		r.disk.zone = zone
+	}
 	if obj.Applied() {
 		r.ownership = obj.ManagedFields()
 	}

@@ -45,7 +45,7 @@ func newPlan(c *contents, s *selection, served *cluster.Resources, all []cluster
 	}
 	for place := range s.needed {
 		p.Waves[cluster.WaveOf(all, place.Resource)] = true
-		if place.Namespace == "" && !s.kind(place.Resource, false) || !s.objects.Includes(place.Resource, place.Namespace, place.Name) {
+		if !s.kind(place.Resource, place.Namespace != "") || !s.objects.Includes(place.Resource, place.Namespace, place.Name) {
 			p.Total++
 		}
 	}
@@ -88,14 +88,24 @@ func (s *selection) defines(c *contents, resource schema.GroupResource) bool {
 	return s.place(place)
 }
 
+// sameFields are versions whose objects can be restored in another, that has the same
+// fields: CSI snapshots of Velero before 1.9, which clusters don't serve any more.
+var sameFields = map[schema.GroupVersion]string{
+	{Group: transform.VolumeSnapshots.Group, Version: "v1beta1"}: "v1",
+}
+
 // find returns the resource as which the cluster serves a kind in exactly this
-// version. Of a group that couldn't be discovered it is assumed to.
+// version, or one with the same fields. Of a group that couldn't be discovered it is
+// assumed to.
 func find(served *cluster.Resources, resource schema.GroupResource, version string, namespaced bool) (cluster.Resource, bool) {
 	gvr := resource.WithVersion(version)
 	if _, unknown := served.Failed[gvr.GroupVersion()]; unknown {
 		return cluster.Resource{GroupVersionResource: gvr, Namespaced: namespaced}, true
 	}
 	res, ok := served.Lookup(resource)
+	if other := sameFields[gvr.GroupVersion()]; other != "" && !slices.Contains(served.Served(resource), version) {
+		version = other
+	}
 	if !ok || !slices.Contains(served.Served(resource), version) {
 		return cluster.Resource{}, false
 	}

@@ -88,7 +88,10 @@ func (o *operation) previewAll(ctx context.Context) error {
 func (o *operation) previewItem(ctx context.Context, item archive.Item) {
 	obj, r := o.identify(item)
 	if obj != nil {
-		obj, r = o.prepare(obj, r)
+		obj, r = o.prepare(ctx, obj, r)
+	}
+	if obj != nil && r.disk != nil {
+		r = o.previewDisk(ctx, r)
 	}
 	if r.action == "" && obj == nil {
 		return // it isn't selected
@@ -111,6 +114,19 @@ func (o *operation) previewItem(ctx context.Context, item archive.Item) {
 	if ctx.Err() == nil { // else what was found says nothing
 		o.preview.tell(p)
 	}
+}
+
+// previewDisk looks whether the snapshot of a volume is there, unless the volume has
+// a disk that it keeps.
+func (o *operation) previewDisk(ctx context.Context, r result) result {
+	if state, err := o.stateOf(ctx, r.place); err == nil && state == volumeStays {
+		r.warnings = append(r.warnings, errDiskStays)
+		return r
+	}
+	if err := o.disks.look(ctx, r.disk.name); err != nil {
+		r.errors = append(r.errors, err)
+	}
+	return r
 }
 
 // tell passes one object on.
@@ -189,7 +205,14 @@ func (o *operation) judgeLive(ctx context.Context, obj *transform.Object, r resu
 		return
 	}
 	keep := keeps(resource, live)
-	have, want, err := o.normalized(live, obj, resource)
+	if r.claim != nil {
+		p.Warnings = append(p.Warnings, errClaimStays.Error())
+		err = keepVolume(obj, live)
+	}
+	var have, want map[string]any
+	if err == nil {
+		have, want, err = o.normalized(live, obj, resource)
+	}
 	switch {
 	case err != nil:
 		p.Action, p.Reason = report.PreviewRefuse, err.Error()
@@ -259,11 +282,14 @@ func (o *operation) dryCreate(ctx context.Context, obj *transform.Object, r resu
 	opinion(p, err)
 }
 
+// noDryRun is in the refusal of a dry run that would need a webhook with side effects.
+const noDryRun = "does not support dry run"
+
 // opinion is what the API server said.
 func opinion(p *report.PreviewItem, err error) {
 	switch {
 	case err == nil:
-	case strings.Contains(err.Error(), "does not support dry run"):
+	case strings.Contains(err.Error(), noDryRun):
 		p.Action, p.Reason = report.PreviewUnchecked, "a webhook with side effects can't be asked: "+firstLine(err).Error()
 	case cluster.MayPass(err) && !cluster.Denied(err):
 		p.Action, p.Reason = report.PreviewUnchecked, "it depends on what else is restored: "+firstLine(err).Error()

@@ -31,16 +31,25 @@ import (
 // preview returns what a preview says of each object, by kind and name.
 func (w *world) preview(spec velerov1.RestoreSpec, diff bool) (map[string]report.PreviewItem, report.PreviewEnd) {
 	w.t.Helper()
+	return w.previewWith(spec, diff, nil)
+}
+
+func (w *world) previewWith(spec velerov1.RestoreSpec, diff bool, change func(*restore.Config)) (map[string]report.PreviewItem, report.PreviewEnd) {
+	w.t.Helper()
 	ctx, cancel, env, err := run.Start(w.t.Context(), run.Options{
 		Namespace: w.velero, Kubeconfig: w.kubeconfig, CredentialsFile: w.location.CredentialsFile,
 	})
 	w.must(err)
 	defer cancel()
+	cfg := restore.Config{Env: env}
+	if change != nil {
+		change(&cfg)
+	}
 	r := &velerov1.Restore{Spec: spec}
 	r.Name, r.Namespace = "look", w.velero
 	items := map[string]report.PreviewItem{}
 	var mu sync.Mutex
-	end := restore.Preview(ctx, restore.Config{Env: env}, r, diff, func(item report.PreviewItem) error {
+	end := restore.Preview(ctx, cfg, r, diff, func(item report.PreviewItem) error {
 		mu.Lock()
 		defer mu.Unlock()
 		items[item.Kind+" "+item.Name] = item

@@ -42,12 +42,16 @@ type Config struct {
 	// ResourceTimeout is how long to wait for a new kind to be served; 0 means
 	// a minute.
 	ResourceTimeout time.Duration
+	// ProvisionTimeout is how long claims may take to get the volumes that are made
+	// from snapshots; 0 means 10 minutes.
+	ProvisionTimeout time.Duration
 }
 
 func (c Config) withDefaults() Config {
 	c.Workers = cmp.Or(c.Workers, 64)
 	c.TerminatingTimeout = cmp.Or(c.TerminatingTimeout, 10*time.Minute)
 	c.ResourceTimeout = cmp.Or(c.ResourceTimeout, time.Minute)
+	c.ProvisionTimeout = cmp.Or(c.ProvisionTimeout, 10*time.Minute)
 	return c
 }
 
@@ -75,6 +79,11 @@ type operation struct {
 
 	transformer *transform.Transformer
 	volumes     *transform.Volumes // safe for concurrent use
+	disks       *disks             // safe for concurrent use
+	snapshots   *snapshots         // safe for concurrent use
+	groups      *groups            // safe for concurrent use
+	claims      claims             // safe for concurrent use
+	restored    restored           // safe for concurrent use
 	statuses    *filter.Filter     // which kinds get their status back; nil means none
 	hooks       *hooks.RestoreHooks
 	postHooks   *hooks.PostRunner // safe for concurrent use
@@ -136,12 +145,15 @@ func (o *operation) run(ctx context.Context) error {
 	if err == nil {
 		err = o.retryLeft(ctx)
 	}
+	if err == nil {
+		err = o.waitForClaims(ctx)
+	}
 	return errors.Join(err, o.waitForHooks(ctx))
 }
 
 // look finds out all that can be known before anything is written.
 func (o *operation) look(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{o.openSource, o.connect, o.inspect, o.makePlan} {
+	for _, step := range []func(context.Context) error{o.openSource, o.connect, o.inspect, o.makePlan, o.prepareDisks} {
 		if err := step(ctx); err != nil {
 			return err
 		}

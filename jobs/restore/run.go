@@ -61,6 +61,9 @@ func (o *operation) item(ctx context.Context, item archive.Item) {
 		o.previewItem(ctx, item)
 		return
 	}
+	if o.holdBack(item) {
+		return
+	}
 	o.restoreItem(ctx, item)
 }
 

@@ -3,6 +3,7 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -77,13 +78,46 @@ func (s *selection) object(p transform.Place, labels map[string]string) bool {
 	return s.needed[p] || s.Labels(labels)
 }
 
-// need notes an object that a selected one needs. It can't overrule a filter by
-// kind or namespace.
-func (s *selection) need(p transform.Place) {
-	additional := p.Namespace == "" && s.ClusterAdditional(p.Resource) &&
-		!filter.NonRestorable(p.Resource.String()) && !s.objects.Excludes(p.Resource, "", p.Name)
-	if additional || p.Namespace != "" && s.within(p) {
+// canNeed reports whether an object may need others: it is selected, as far as
+// within tells, or a snapshot whatever the filters say of that kind, since it may be
+// needed itself.
+func (s *selection) canNeed(p transform.Place) bool {
+	if p.Resource == transform.VolumeSnapshots {
+		return s.Namespace(p.Namespace) && !s.objects.Excludes(p.Resource, p.Namespace, p.Name)
+	}
+	return s.within(p)
+}
+
+// need notes an object that a selected one needs and reports whether that is news.
+// It can't overrule a filter by kind or namespace; but a snapshot comes with the
+// claim whose data it has, and its content with it, as in Velero.
+func (s *selection) need(p transform.Place) bool {
+	var comes bool
+	switch {
+	case p.Resource == transform.VolumeSnapshotContents:
+		comes = !s.objects.Excludes(p.Resource, "", p.Name)
+	case p.Namespace == "":
+		comes = s.ClusterAdditional(p.Resource) && !filter.NonRestorable(p.Resource.String()) && !s.objects.Excludes(p.Resource, "", p.Name)
+	default:
+		comes = s.canNeed(p)
+	}
+	news := comes && !s.needed[p]
+	if news {
 		s.needed[p] = true
+	}
+	return news
+}
+
+// follow notes what needed objects need themselves.
+func (s *selection) follow(needs map[transform.Place][]transform.Place) {
+	for left := slices.Collect(maps.Keys(s.needed)); len(left) > 0; {
+		p := left[len(left)-1]
+		left = left[:len(left)-1]
+		for _, need := range needs[p] {
+			if s.need(need) {
+				left = append(left, need)
+			}
+		}
 	}
 }
 
@@ -149,6 +183,11 @@ func (o *operation) resolveScoped(name string) (resource schema.GroupResource, n
 	return o.contents.resolve(name)
 }
 
+// needable are the kinds that others need.
+var needable = []schema.GroupResource{
+	transform.Claims, transform.PersistentVolumes, transform.VolumeSnapshots, transform.VolumeSnapshotContents, transform.PriorityClasses,
+}
+
 // touches reports whether the member of an archive can hold objects that are
 // selected or, as long as they are looked for, needed by selected ones.
 func (o *operation) touches(m archive.Member, surveying bool) bool {
@@ -161,7 +200,7 @@ func (o *operation) touches(m archive.Member, surveying bool) bool {
 		return false
 	case resource == namespaceKind, resource == definitions && o.lacksKinds, s.needs(resource):
 		return true
-	case surveying && slices.Contains([]schema.GroupResource{transform.Claims, transform.PersistentVolumes, transform.PriorityClasses}, resource):
+	case surveying && slices.Contains(needable, resource):
 		return true
 	}
 	first, _, namespaced := strings.Cut(m.First, "/")

@@ -15,7 +15,6 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
-	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
 )
 
 // source is a backup in its bucket.
@@ -25,9 +24,8 @@ type source struct {
 	backup *velerov1.Backup
 	// listed is the backup's resource list; nil when there is none.
 	listed map[string][]string
-	// methods says how volumes were backed up, by the name of the
-	// PersistentVolume.
-	methods map[string]transform.VolumeMethod
+	// saved is how volumes were backed up.
+	saved saved
 	// index says where in the archive what is; nil when there is none.
 	index *archive.Index
 	// readOnly says that the location is not meant to be written to.
@@ -83,45 +81,7 @@ func (s *source) readSideFiles(ctx context.Context) error {
 	if err := s.readIndex(ctx); err != nil {
 		return err
 	}
-	var volumes []struct {
-		PVName       string                 `json:"pvName"`
-		BackupMethod transform.VolumeMethod `json:"backupMethod"`
-		Skipped      bool                   `json:"skipped"`
-	}
-	if err := s.read(ctx, catalog.VolumeInfo, &volumes); err != nil {
-		return err
-	}
-	s.methods = map[string]transform.VolumeMethod{}
-	for _, volume := range volumes {
-		if !volume.Skipped {
-			s.methods[volume.PVName] = volume.BackupMethod
-		}
-	}
-	if volumes != nil {
-		return nil
-	}
-	return s.readOldVolumes(ctx)
-}
-
-// readOldVolumes infers what backups of Velero before 1.13 don't say.
-func (s *source) readOldVolumes(ctx context.Context) error {
-	var snapshots []struct {
-		Spec struct {
-			PersistentVolumeName string `json:"persistentVolumeName"`
-		} `json:"spec"`
-		Status struct {
-			ProviderSnapshotID string `json:"providerSnapshotID"`
-		} `json:"status"`
-	}
-	if err := s.read(ctx, catalog.VolumeSnapshots, &snapshots); err != nil {
-		return err
-	}
-	for _, snapshot := range snapshots {
-		if snapshot.Status.ProviderSnapshotID != "" {
-			s.methods[snapshot.Spec.PersistentVolumeName] = transform.VolumeNativeSnapshot
-		}
-	}
-	return nil
+	return s.readVolumes(ctx)
 }
 
 // read decodes a file beside the archive; one that isn't there leaves into as

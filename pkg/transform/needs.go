@@ -1,6 +1,10 @@
 package transform
 
-import "k8s.io/apimachinery/pkg/runtime/schema"
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+)
 
 // Place names an object of an archive.
 type Place struct {
@@ -10,10 +14,12 @@ type Place struct {
 
 // The kinds that others need.
 var (
-	Claims            = schema.GroupResource{Resource: "persistentvolumeclaims"}
-	Pods              = schema.GroupResource{Resource: "pods"}
-	PriorityClasses   = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
-	PersistentVolumes = schema.GroupResource{Resource: "persistentvolumes"}
+	Claims                 = schema.GroupResource{Resource: "persistentvolumeclaims"}
+	Pods                   = schema.GroupResource{Resource: "pods"}
+	PriorityClasses        = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	PersistentVolumes      = schema.GroupResource{Resource: "persistentvolumes"}
+	VolumeSnapshots        = schema.GroupResource{Group: snapshots, Resource: "volumesnapshots"}
+	VolumeSnapshotContents = schema.GroupResource{Group: snapshots, Resource: "volumesnapshotcontents"}
 )
 
 // Needs returns the objects that an object of an archive can't do without, by
@@ -25,6 +31,8 @@ func Needs(resource schema.GroupResource, obj *Object) ([]Place, error) {
 		return podNeeds(obj)
 	case Claims:
 		return claimNeeds(obj)
+	case VolumeSnapshots:
+		return snapshotNeeds(obj)
 	}
 	return nil, nil
 }
@@ -59,8 +67,20 @@ func claimNeeds(obj *Object) ([]Place, error) {
 			return nil, err
 		}
 	}
-	if status.Phase != "Bound" || spec.VolumeName == "" {
-		return nil, nil
+	var needs []Place
+	if status.Phase == "Bound" && spec.VolumeName != "" {
+		needs = append(needs, Place{Resource: PersistentVolumes, Name: spec.VolumeName})
 	}
-	return []Place{{Resource: PersistentVolumes, Name: spec.VolumeName}}, nil
+	if snapshot := obj.Annotation(velerov1.VolumeSnapshotNameLabel); snapshot != "" && obj.Annotation(dataUpload) == "" {
+		needs = append(needs, Place{VolumeSnapshots, obj.Namespace(), snapshot})
+	}
+	return needs, nil
+}
+
+func snapshotNeeds(obj *Object) ([]Place, error) {
+	content, err := obj.text("status", "boundVolumeSnapshotContentName")
+	if content == "" || err != nil {
+		return nil, err
+	}
+	return []Place{{Resource: VolumeSnapshotContents, Name: content}}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +31,12 @@ func (o *Object) GroupVersionKind() schema.GroupVersionKind {
 	return schema.FromAPIVersionAndKind(o.apiVersion, o.kind)
 }
 
+// SetVersion changes the version of apiVersion, for kinds whose versions have the same
+// fields.
+func (o *Object) SetVersion(version string) {
+	o.apiVersion = schema.GroupVersion{Group: o.GroupVersionKind().Group, Version: version}.String()
+}
+
 // Name is metadata.name; it is never empty.
 func (o *Object) Name() string { return o.name }
 
@@ -50,6 +57,12 @@ func (o *Object) Labels() map[string]string { return o.labels.values }
 
 // SetLabel sets a label.
 func (o *Object) SetLabel(key, value string) { o.labels.set(key, value) }
+
+func (o *Object) removeLabels(keys ...string) {
+	for _, key := range keys {
+		o.labels.remove(key)
+	}
+}
 
 // Annotation returns the value of an annotation; empty when it isn't there.
 func (o *Object) Annotation(key string) string { return o.annotations.values[key] }
@@ -271,10 +284,10 @@ func (o *Object) removeFrom(name string, members ...string) error {
 	return nil
 }
 
-// removeFinalizer removes an entry of metadata.finalizers.
-func (o *Object) removeFinalizer(finalizer string) error {
+// removeFinalizers removes entries of metadata.finalizers.
+func (o *Object) removeFinalizers(unwanted ...string) error {
 	raw := o.meta.raw("finalizers")
-	if !bytes.Contains(raw, []byte(finalizer)) {
+	if !slices.ContainsFunc(unwanted, func(finalizer string) bool { return bytes.Contains(raw, []byte(finalizer)) }) {
 		return nil
 	}
 	var finalizers []string
@@ -283,7 +296,7 @@ func (o *Object) removeFinalizer(finalizer string) error {
 	}
 	kept := []any{}
 	for _, f := range finalizers {
-		if f != finalizer {
+		if !slices.Contains(unwanted, f) {
 			kept = append(kept, f)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
+
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
 
 // Annotations by which Kubernetes records how a claim and a volume found each other.
@@ -14,23 +16,31 @@ const (
 	boundByController = "pv.kubernetes.io/bound-by-controller"
 )
 
-// originalVolume is, on a volume that came back under another name, its name in
-// the backup.
-const originalVolume = "velero.io/original-pv-name"
-
-// volumeData leaves out a volume whose data would go with it: its claim gets a
-// new volume. One that stands for itself comes back.
+// volumeData decides by what became of a volume's data in the backup: one with a
+// disk snapshot comes back with a disk made from it; that of a claim whose data
+// comes from elsewhere doesn't, since the claim gets a new one; one that stands for
+// itself comes back as it was.
 func volumeData(o *Options, obj *Object) (Decision, error) {
-	method := o.Volumes.Method(obj.Name())
-	switch {
-	case method == VolumeNativeSnapshot && !o.RestoreVolumes:
-		return besideOriginal(o, obj)
-	case method != VolumeSkipped:
-		return withoutData(o, method), nil
+	var spec struct {
+		PersistentVolumeReclaimPolicy corev1.PersistentVolumeReclaimPolicy
+		ClaimRef                      struct{ Namespace, Name string }
 	}
-	policy, err := obj.text("spec", "persistentVolumeReclaimPolicy")
-	if err != nil || policy != string(corev1.PersistentVolumeReclaimDelete) {
+	if err := obj.Read("spec", &spec); err != nil {
 		return Decision{}, err
+	}
+	data := o.Volumes.Data(obj.Name(), spec.ClaimRef.Namespace, spec.ClaimRef.Name)
+	deleted := spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete
+	switch {
+	case data.Failed && o.RestoreVolumes:
+		return failedData(data, deleted), nil
+	case data.Method == VolumeNativeSnapshot:
+		return besideOriginal(o, obj, spec.ClaimRef.Namespace)
+	case data.Method == VolumeCSISnapshot && !data.Moved && o.RestoreVolumes:
+		return Decision{Reprovision: true, Skip: "its claim gets a volume made from its CSI snapshot"}, nil
+	case data.Method != VolumeSkipped:
+		return withoutData(o, data), nil
+	case !deleted:
+		return Decision{}, nil
 	}
 	return Decision{
 		Reprovision: true,
@@ -39,39 +49,61 @@ func volumeData(o *Options, obj *Object) (Decision, error) {
 	}, nil
 }
 
-// withoutData is about a volume whose data is in the backup in a form that this
-// version can't bring back.
-func withoutData(o *Options, method VolumeMethod) Decision {
-	d := Decision{Reprovision: true, Skip: fmt.Sprintf("its claim gets a new volume (backed up by %s)", method)}
-	lost := fmt.Errorf("its data isn't restored: this version restores no %s; the claim gets an empty volume", method)
-	if o.RestoreVolumes {
-		d.Errors = []error{lost}
-	} else {
-		d.Warnings = []error{lost}
+// failedData is about a volume whose data could not be backed up. Its claim stays
+// without a volume rather than with an empty one; but a volume that outlives its claim
+// may still have the data.
+func failedData(data VolumeData, deleted bool) Decision {
+	const lost = "its data isn't in the backup: its snapshot failed then"
+	if data.Method == VolumeNativeSnapshot && !deleted {
+		return Decision{Errors: []error{errors.New(lost + "; it comes back with the disk that it had, whatever is on that now")}}
 	}
+	return Decision{
+		Skip:   "its snapshot failed when the backup was made",
+		Errors: []error{errors.New(lost + "; its claim stays without a volume; hint: delete that and make it anew for an empty one")},
+	}
+}
+
+// withoutData is about a volume whose data is in the backup in a form that this
+// restore doesn't bring back.
+func withoutData(o *Options, data VolumeData) Decision {
+	form := string(data.Method)
+	if data.Moved {
+		form += " whose data was moved"
+	}
+	d := Decision{Reprovision: true, Skip: fmt.Sprintf("its claim gets a new volume (backed up by %s)", form)}
+	if !o.RestoreVolumes {
+		d.Warnings = []error{fmt.Errorf("its data isn't restored, as was asked for (backed up by %s); the claim gets an empty volume", form)}
+		return d
+	}
+	d.Errors = []error{fmt.Errorf("its data isn't restored: this version restores no %s; the claim gets an empty volume", form)}
 	return d
 }
 
-// besideOriginal gives a volume with a snapshot another name when its claim
+// besideOriginal gives a volume with a disk snapshot another name when its claim
 // moves to another namespace and the cluster still has the volume: claim and
-// original stay together, and the moved claim gets the copy. Since the copy
-// names the same storage, it must not take the storage along when it goes.
-func besideOriginal(o *Options, obj *Object) (Decision, error) {
-	namespace, err := obj.text("spec", "claimRef", "namespace")
-	if err != nil || o.target(namespace) == namespace || o.VolumeExists == nil || !o.VolumeExists(obj.Name()) {
-		return Decision{}, err
+// original stay together, and the moved claim gets the copy. A copy without a disk
+// of its own names the same storage, so that it must not take the storage along
+// when it goes.
+func besideOriginal(o *Options, obj *Object, namespace string) (Decision, error) {
+	decision := Decision{Disk: o.RestoreVolumes}
+	if o.target(namespace) == namespace || o.VolumeExists == nil || !o.VolumeExists(obj.Name()) {
+		return decision, nil
+	}
+	original := obj.Name()
+	obj.SetAnnotation(velerov1.OriginalPVNameAnnotation, original)
+	obj.SetName(cloneName(o, original))
+	o.Volumes.Rename(original, obj.Name())
+	if o.RestoreVolumes {
+		return decision, nil
 	}
 	spec, err := obj.Edit("spec")
 	if err != nil {
 		return Decision{}, err
 	}
 	spec["persistentVolumeReclaimPolicy"] = string(corev1.PersistentVolumeReclaimRetain)
-	original := obj.Name()
-	obj.SetAnnotation(originalVolume, original)
-	obj.SetName(cloneName(o, original))
-	o.Volumes.Rename(original, obj.Name())
-	return Decision{Warnings: []error{fmt.Errorf(
-		"the cluster has a volume %q: it comes back as %q with the same storage, and with reclaim policy Retain", original, obj.Name())}}, nil
+	decision.Warnings = []error{fmt.Errorf(
+		"the cluster has a volume %q: it comes back as %q with the same storage, and with reclaim policy Retain", original, obj.Name())}
+	return decision, nil
 }
 
 // cloneName is the same whenever a restore is tried again.

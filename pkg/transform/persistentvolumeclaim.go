@@ -1,21 +1,103 @@
 package transform
 
-import velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+import (
+	"errors"
+	"regexp"
 
-// claimAnnotations say how the claim got its volume in its former life.
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+)
+
+// dataUpload is, on a claim of a backup, where the data of its snapshot was moved
+// to the storage location by.
+const dataUpload = "velero.io/data-upload-name"
+
+// claimAnnotations say how the claim got its volume in its former life, and how its
+// data got into the backup.
 var claimAnnotations = []string{
 	bindCompleted, boundByController,
 	"volume.kubernetes.io/storage-provisioner",
 	"volume.beta.kubernetes.io/storage-provisioner",
 	"volume.kubernetes.io/selected-node",
 	velerov1.VolumeSnapshotNameLabel,
-	"velero.io/data-upload-name",
+	dataUpload,
+	"backup.velero.io/must-include-additional-items",
 }
+
+// claimData has the volume of a claim made from the snapshot of the backup.
+func claimData(o *Options, obj *Object) (Decision, error) {
+	snapshot := obj.Annotation(velerov1.VolumeSnapshotNameLabel)
+	moved := obj.Annotation(dataUpload) != ""
+	if err := forgetRestoredFrom(obj); err != nil || snapshot == "" && !moved {
+		return Decision{}, err
+	}
+	volume, err := obj.text("spec", "volumeName")
+	if err != nil {
+		return Decision{}, err
+	}
+	if err := obj.removeFrom("spec", "volumeName"); err != nil || !o.RestoreVolumes {
+		return Decision{}, err
+	}
+	if moved {
+		if o.Volumes.Reprovisioned(volume) {
+			return Decision{}, nil // said with the volume
+		}
+		return Decision{Errors: []error{errors.New(
+			"its data isn't restored: this version restores no CSISnapshot whose data was moved; it gets an empty volume")}}, nil
+	}
+	spec, err := obj.Edit("spec")
+	if spec == nil {
+		return Decision{}, err
+	}
+	delete(spec, "dataSourceRef")
+	spec["dataSource"] = map[string]any{
+		"apiGroup": snapshots, "kind": snapshotKind, "name": o.snapshotName(obj.Namespace(), snapshot),
+	}
+	return Decision{FromSnapshot: snapshot}, nil
+}
+
+// restoredSnapshot is what a restore, ours or Velero's, calls a snapshot.
+var restoredSnapshot = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// forgetRestoredFrom takes out of a claim that an earlier restore made from which
+// snapshot it did: a new volume would wait for it for ever.
+func forgetRestoredFrom(obj *Object) error {
+	for _, field := range []string{"dataSource", "dataSourceRef"} {
+		raw, err := obj.find("spec", field)
+		if raw == nil || err != nil || raw[0] != '{' {
+			continue
+		}
+		kind, err := obj.text("spec", field, "kind")
+		if err != nil {
+			return err
+		}
+		name, err := obj.text("spec", field, "name")
+		if err != nil {
+			return err
+		}
+		if kind == snapshotKind && restoredSnapshot.MatchString(name) {
+			if err := obj.removeFrom("spec", field); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// beingSnapshotted is the finalizer of a claim that is just being snapshotted. Nobody
+// would take it off a restored one.
+const beingSnapshotted = "snapshot.storage.kubernetes.io/pvc-as-source-protection"
+
+// claimLabels are put on a claim by a backup.
+var claimLabels = []string{velerov1.VolumeSnapshotNameLabel, velerov1.BackupUIDLabel}
 
 // persistentVolumeClaim lets a claim be bound anew: to the volume it had, which
 // was restored before it, perhaps under another name, or to a new one.
 func persistentVolumeClaim(o *Options, obj *Object) (Decision, error) {
 	obj.RemoveAnnotations(claimAnnotations...)
+	obj.removeLabels(claimLabels...)
+	if err := obj.removeFinalizers(beingSnapshotted); err != nil {
+		return Decision{}, err
+	}
 	volume, err := obj.text("spec", "volumeName")
 	if volume == "" || err != nil {
 		return Decision{}, err

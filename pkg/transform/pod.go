@@ -48,7 +48,7 @@ var computedInPods = []string{"nodeName", "priority", "preemptionPolicy", "overh
 // pod lets a pod be scheduled anew. Without its owner it is adopted by the
 // restored controller whose selector it matches.
 func pod(_ *Options, obj *Object) (Decision, error) {
-	if err := obj.removeFinalizer(jobFinalizer); err != nil { // its Job isn't restored
+	if err := obj.removeFinalizers(jobFinalizer); err != nil { // its Job isn't restored
 		return Decision{}, err
 	}
 	if err := obj.removeFrom("spec", computedInPods...); err != nil {

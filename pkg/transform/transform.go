@@ -40,6 +40,15 @@ type Options struct {
 	// name; nil means that it has none. It is asked only for volumes with a
 	// snapshot whose claim moves to another namespace.
 	VolumeExists func(name string) bool
+	// SnapshotName is the name that this restore gives to a VolumeSnapshot of the
+	// backup, and to its content; nil keeps the name.
+	SnapshotName func(namespace, name string) string
+	// SnapshotClass is the VolumeSnapshotClass of the cluster for a driver, where
+	// it had the named one; empty when there is none. Nil means that there is none.
+	SnapshotClass func(driver, name string) string
+	// SnapshotSelected reports whether a VolumeSnapshot of the backup is part of
+	// the restore; nil means all.
+	SnapshotSelected func(Place) bool
 	// Selected reports whether objects of a kind are part of the restore; nil
 	// means all.
 	Selected func(schema.GroupResource) bool
@@ -63,6 +72,12 @@ type Decision struct {
 	// Reprovision says, with a persistent volume that is skipped, that its
 	// claim gets a new volume.
 	Reprovision bool
+	// Disk says of a persistent volume that it gets a disk that is made from its
+	// snapshot.
+	Disk bool
+	// FromSnapshot is, with a claim whose volume is made from a VolumeSnapshot, the
+	// name of that in the backup; it is in the claim's namespace.
+	FromSnapshot string
 	// Warnings and Errors go to the report, whatever becomes of the object.
 	Warnings, Errors []error
 	// Mentions are, when Options.Mentions asks for them, the paths of texts that
@@ -75,6 +90,8 @@ type Decision struct {
 func (d *Decision) add(other Decision) {
 	d.Skip = cmp.Or(d.Skip, other.Skip)
 	d.Reprovision = d.Reprovision || other.Reprovision
+	d.Disk = d.Disk || other.Disk
+	d.FromSnapshot = cmp.Or(d.FromSnapshot, other.FromSnapshot)
 	d.Warnings = append(d.Warnings, other.Warnings...)
 	d.Errors = append(d.Errors, other.Errors...)
 }
@@ -89,7 +106,7 @@ type Transformer struct {
 // New returns a Transformer.
 func New(options Options) *Transformer {
 	if options.Volumes == nil {
-		options.Volumes = NewVolumes(nil)
+		options.Volumes = NewVolumes(nil, nil)
 	}
 	options.NamespaceMapping = moves(options.NamespaceMapping)
 	t := &Transformer{options: options, kinds: kinds()}

@@ -15,24 +15,42 @@ const (
 	VolumeCSISnapshot     VolumeMethod = "CSISnapshot"
 )
 
+// VolumeData is what a backup says of the data of a volume.
+type VolumeData struct {
+	Method VolumeMethod
+	// Moved says that a snapshot's data is in the storage location, and not in the
+	// snapshot any more.
+	Moved bool
+	// Failed says that the data was to be backed up and wasn't.
+	Failed bool
+}
+
 // Volumes knows how the persistent volumes of a backup were backed up, and
 // which of them don't come back, so that their claims get new ones. It is safe
 // for concurrent use.
 type Volumes struct {
-	methods map[string]VolumeMethod
+	byName  map[string]VolumeData
+	byClaim map[Place]VolumeData
 
 	mu          sync.Mutex
 	provisioned map[string]bool
 	renamed     map[string]string
 }
 
-// NewVolumes returns Volumes with the method of each persistent volume by name.
-func NewVolumes(methods map[string]VolumeMethod) *Volumes {
-	return &Volumes{methods: methods, provisioned: map[string]bool{}, renamed: map[string]string{}}
+// NewVolumes returns Volumes with what is said of persistent volumes by their
+// names and, where their names don't say it, by their claims.
+func NewVolumes(byName map[string]VolumeData, byClaim map[Place]VolumeData) *Volumes {
+	return &Volumes{byName: byName, byClaim: byClaim, provisioned: map[string]bool{}, renamed: map[string]string{}}
 }
 
-// Method is how the volume's data was backed up.
-func (v *Volumes) Method(name string) VolumeMethod { return v.methods[name] }
+// Data is what the backup says of a volume that has this claim; its namespace and
+// name are empty when it has none.
+func (v *Volumes) Data(volume, claimNamespace, claimName string) VolumeData {
+	if data, ok := v.byName[volume]; ok {
+		return data
+	}
+	return v.byClaim[Place{Claims, claimNamespace, claimName}]
+}
 
 // Reprovision notes that the volume doesn't come back.
 func (v *Volumes) Reprovision(name string) {

@@ -12,9 +12,19 @@ import (
 )
 
 func backedUp(method transform.VolumeMethod) func(*transform.Options) {
+	return recorded(transform.VolumeData{Method: method})
+}
+
+// recorded is a backup that says this of the volume x.
+func recorded(data transform.VolumeData) func(*transform.Options) {
 	return func(o *transform.Options) {
-		o.Volumes = transform.NewVolumes(map[string]transform.VolumeMethod{"x": method})
+		o.Volumes = transform.NewVolumes(map[string]transform.VolumeData{"x": data}, nil)
 	}
+}
+
+// objectsOnly restores no data of volumes.
+func objectsOnly(change func(*transform.Options)) func(*transform.Options) {
+	return func(o *transform.Options) { change(o); o.RestoreVolumes = false }
 }
 
 func TestPersistentVolume(t *testing.T) {
@@ -43,28 +53,58 @@ spec:
 		in:       with(bound, "Delete"),
 		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a new volume (reclaim policy Delete)"},
 	}, {
-		name: "CSI snapshot", resource: "persistentvolumes", problems: 1, options: backedUp(transform.VolumeCSISnapshot),
+		name: "CSI snapshot", resource: "persistentvolumes", options: backedUp(transform.VolumeCSISnapshot),
+		in:       with(bound, "Retain"),
+		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a volume made from its CSI snapshot"},
+	}, {
+		name: "CSI snapshot, no data asked for", resource: "persistentvolumes", problems: 1, options: objectsOnly(backedUp(transform.VolumeCSISnapshot)),
 		in:       with(bound, "Retain"),
 		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a new volume (backed up by CSISnapshot)"},
+	}, {
+		name: "CSI snapshot that was moved", resource: "persistentvolumes", problems: 1,
+		options:  recorded(transform.VolumeData{Method: transform.VolumeCSISnapshot, Moved: true}),
+		in:       with(bound, "Retain"),
+		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a new volume (backed up by CSISnapshot whose data was moved)"},
+	}, {
+		name: "CSI snapshot that failed", resource: "persistentvolumes", problems: 1,
+		options:  recorded(transform.VolumeData{Method: transform.VolumeCSISnapshot, Failed: true}),
+		in:       with(bound, "Retain"),
+		decision: transform.Decision{Skip: "its snapshot failed when the backup was made"},
 	}, {
 		name: "file-system backup", resource: "persistentvolumes", problems: 1, options: backedUp(transform.VolumePodVolumeBackup),
 		in:       with(bound, "Retain"),
 		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a new volume (backed up by PodVolumeBackup)"},
 	}, {
-		name: "disk snapshot", resource: "persistentvolumes", problems: 1, options: backedUp(transform.VolumeNativeSnapshot),
-		in:       with(bound, "Delete"),
-		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a new volume (backed up by NativeSnapshot)"},
+		name: "disk snapshot", resource: "persistentvolumes", options: backedUp(transform.VolumeNativeSnapshot),
+		in: with(bound, "Delete"), want: with(free, "Delete"), decision: transform.Decision{Disk: true},
 	}, {
-		name: "disk snapshot, object only", resource: "persistentvolumes",
-		options: func(o *transform.Options) { backedUp(transform.VolumeNativeSnapshot)(o); o.RestoreVolumes = false },
-		in:      with(bound, "Delete"), want: with(free, "Delete"),
+		name: "disk snapshot, object only", resource: "persistentvolumes", options: objectsOnly(backedUp(transform.VolumeNativeSnapshot)),
+		in: with(bound, "Delete"), want: with(free, "Delete"),
+	}, {
+		name: "disk snapshot that failed, of a volume that went with its claim", resource: "persistentvolumes", problems: 1,
+		options:  recorded(transform.VolumeData{Method: transform.VolumeNativeSnapshot, Failed: true}),
+		in:       with(bound, "Delete"),
+		decision: transform.Decision{Skip: "its snapshot failed when the backup was made"},
+	}, {
+		name: "disk snapshot that failed, of a volume that may be there still", resource: "persistentvolumes", problems: 1,
+		options: recorded(transform.VolumeData{Method: transform.VolumeNativeSnapshot, Failed: true}),
+		in:      with(bound, "Retain"), want: with(free, "Retain"),
+	}, {
+		name: "known by its claim", resource: "persistentvolumes",
+		options: func(o *transform.Options) {
+			o.Volumes = transform.NewVolumes(nil, map[transform.Place]transform.VolumeData{
+				{Resource: transform.Claims, Namespace: "shop", Name: "data"}: {Method: transform.VolumeCSISnapshot},
+			})
+		},
+		in:       with(bound, "Retain"),
+		decision: transform.Decision{Reprovision: true, Skip: "its claim gets a volume made from its CSI snapshot"},
 	}, {
 		name: "unclaimed", resource: "persistentvolumes",
 		in: `spec: {persistentVolumeReclaimPolicy: Retain}`,
 	}, {
 		name: "another volume has the snapshot", resource: "persistentvolumes",
 		options: func(o *transform.Options) {
-			o.Volumes = transform.NewVolumes(map[string]transform.VolumeMethod{"y": transform.VolumeNativeSnapshot})
+			o.Volumes = transform.NewVolumes(map[string]transform.VolumeData{"y": {Method: transform.VolumeNativeSnapshot}}, nil)
 		},
 		in: with(bound, "Retain"), want: with(free, "Retain"),
 	}})
@@ -126,6 +166,34 @@ spec:
 	}
 }
 
+// A copy with a disk of its own is like the original.
+func TestVolumeWithDiskBesideItsOriginal(t *testing.T) {
+	t.Parallel()
+	opts := snapshotted(true)
+	opts.RestoreVolumes = true
+	obj := volume(t, "shop")
+	decision, err := transform.New(opts).Apply(transform.PersistentVolumes, obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(transform.Decision{Disk: true}, decision); diff != "" {
+		t.Errorf("decision (-want +got):\n%s", diff)
+	}
+	want := decode(t, toJSON(t, `
+metadata: {name: `+obj.Name()+`, annotations: {velero.io/original-pv-name: x}}
+spec:
+  persistentVolumeReclaimPolicy: Delete
+  claimRef: {namespace: shop2, name: data}
+  csi: {driver: d, volumeHandle: h}
+`))
+	if name, ok := opts.Volumes.Renamed("x"); !ok || name != obj.Name() {
+		t.Errorf("renamed to %q (%t), its name is %q", name, ok, obj.Name())
+	}
+	if diff := cmp.Diff(want, encode(t, obj)); diff != "" {
+		t.Errorf("volume (-want +got):\n%s", diff)
+	}
+}
+
 // A second attempt must not make a second copy.
 func TestVolumeBesideItsOriginalKeepsItsName(t *testing.T) {
 	t.Parallel()
@@ -155,7 +223,7 @@ func TestVolumeKeepsItsName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tc.options.Volumes = stdcmp.Or(tc.options.Volumes, transform.NewVolumes(nil))
+			tc.options.Volumes = stdcmp.Or(tc.options.Volumes, transform.NewVolumes(nil, nil))
 			obj := volume(t, tc.namespace)
 			if _, err := transform.New(tc.options).Apply(transform.PersistentVolumes, obj); err != nil {
 				t.Fatal(err)
@@ -170,7 +238,7 @@ func TestVolumeKeepsItsName(t *testing.T) {
 func TestLostDataIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, restoreVolumes := range []bool{true, false} {
-		opts := options(backedUp(transform.VolumeCSISnapshot), func(o *transform.Options) { o.RestoreVolumes = restoreVolumes })
+		opts := options(backedUp(transform.VolumePodVolumeBackup), func(o *transform.Options) { o.RestoreVolumes = restoreVolumes })
 		d, err := transform.New(opts).Apply(schema.GroupResource{Resource: "persistentvolumes"}, parse(t, `spec: {}`))
 		if err != nil {
 			t.Fatal(err)
@@ -185,15 +253,14 @@ func TestPersistentVolumeClaim(t *testing.T) {
 	t.Parallel()
 	const bound = `
 metadata:
-  finalizers: [kubernetes.io/pvc-protection]
+  finalizers: [kubernetes.io/pvc-protection, snapshot.storage.kubernetes.io/pvc-as-source-protection]
   annotations:
     pv.kubernetes.io/bind-completed: "yes"
     pv.kubernetes.io/bound-by-controller: "yes"
     volume.kubernetes.io/storage-provisioner: p
     volume.beta.kubernetes.io/storage-provisioner: p
     volume.kubernetes.io/selected-node: node1
-    velero.io/volume-snapshot-name: v
-    velero.io/data-upload-name: d
+    backup.velero.io/must-include-additional-items: "true"
     mine: m
 spec: {volumeName: pv1, storageClassName: manual}
 status: {phase: Bound}
@@ -204,21 +271,12 @@ status: {phase: Bound}
 		in: bound, want: meta + "\nspec: {volumeName: pv1, storageClassName: manual}",
 	}, {
 		name: "bound to a new volume", resource: "persistentvolumeclaims",
-		options: func(o *transform.Options) { o.Volumes = transform.NewVolumes(nil); o.Volumes.Reprovision("pv1") },
+		options: func(o *transform.Options) { o.Volumes = transform.NewVolumes(nil, nil); o.Volumes.Reprovision("pv1") },
 		in:      bound, want: meta + "\nspec: {storageClassName: manual}",
 	}, {
 		name: "never bound", resource: "persistentvolumeclaims",
 		in: `spec: {storageClassName: fast, resources: {requests: {storage: 1Gi}}}`,
 	}})
-}
-
-func TestVolumeSnapshotsStayOut(t *testing.T) {
-	t.Parallel()
-	skip := transform.Decision{Skip: "this version restores no CSI snapshots"}
-	run(t, []testCase{
-		{name: "snapshot", resource: "volumesnapshots.snapshot.storage.k8s.io", in: `{}`, decision: skip},
-		{name: "content", resource: "volumesnapshotcontents.snapshot.storage.k8s.io", in: `{}`, decision: skip},
-	})
 }
 
 func TestNeeds(t *testing.T) {
@@ -239,6 +297,19 @@ func TestNeeds(t *testing.T) {
 		name: "bound claim", resource: transform.Claims,
 		in:   `{metadata: {namespace: shop}, spec: {volumeName: pv1}, status: {phase: Bound}}`,
 		want: []transform.Place{{Resource: transform.PersistentVolumes, Name: "pv1"}},
+	}, {
+		name: "claim with a snapshot", resource: transform.Claims,
+		in:   `{metadata: {namespace: shop, annotations: {velero.io/volume-snapshot-name: s}}, spec: {}}`,
+		want: []transform.Place{{Resource: transform.VolumeSnapshots, Namespace: "shop", Name: "s"}},
+	}, {
+		name: "claim whose data was moved", resource: transform.Claims,
+		in: `{metadata: {namespace: shop, annotations: {velero.io/volume-snapshot-name: s, velero.io/data-upload-name: velero/d}}, spec: {}}`,
+	}, {
+		name: "snapshot", resource: transform.VolumeSnapshots,
+		in:   `{metadata: {namespace: shop}, status: {boundVolumeSnapshotContentName: c}}`,
+		want: []transform.Place{{Resource: transform.VolumeSnapshotContents, Name: "c"}},
+	}, {
+		name: "snapshot that was never cut", resource: transform.VolumeSnapshots, in: `{metadata: {namespace: shop}}`,
 	}, {
 		name: "pending claim", resource: transform.Claims,
 		in: `{spec: {volumeName: pv1}, status: {phase: Pending}}`,
