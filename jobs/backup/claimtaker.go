@@ -23,7 +23,7 @@ type claimTaker struct {
 
 func (t *claimTaker) take(ctx context.Context, obj cluster.Object, _ bool) error {
 	c := t.collector
-	if c.request.policies.AsksFor(policy.Snapshot) {
+	if c.snapshots != nil || c.request.policies.AsksFor(policy.Snapshot) {
 		c.tellUnbound(obj)
 	}
 	if c.volumes.byClaim[placeOf(obj)] == nil && c.mayBeSnapshotted(ctx, obj) {

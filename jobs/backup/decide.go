@@ -181,13 +181,14 @@ func (c *collector) decide(at ref.Object, pv *corev1.PersistentVolume, pvc *core
 	return saved
 }
 
-// tellUnbound tells about a claim without a volume of which a policy wants a snapshot.
+// tellUnbound tells about a claim that isn't bound to a volume, where its data is
+// wanted.
 func (c *collector) tellUnbound(obj cluster.Object) {
 	claim, err := readClaim(obj)
-	if err != nil || claim.Spec.VolumeName != "" {
+	if err != nil || claim.Status.Phase == corev1.ClaimBound && claim.Spec.VolumeName != "" {
 		return
 	}
-	facts := volume.Facts{PVC: claim}
+	facts := volume.Facts{PVC: claim, SnapshotVolumes: c.backup.Spec.SnapshotVolumes}
 	facts.Action, _ = c.request.policies.Match(policy.Volume{PVC: claim})
 	c.tell(claimRef(claim.Namespace, claim.Name), facts, volume.Decide(facts))
 }

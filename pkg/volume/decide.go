@@ -140,11 +140,25 @@ func Decide(f Facts) Decision {
 	return skip(ByDisk, "snapshotVolumes is false")
 }
 
-// unbound is the decision about a claim without a volume: there is no data.
+// unbound is the decision about a claim without a volume: there is no data. A claim
+// that names one, but isn't bound to it, may have some.
 func (f Facts) unbound() Decision {
+	if f.PVC != nil && f.PVC.Spec.VolumeName != "" {
+		return f.halfBound()
+	}
 	d := skip(AnyApproach, "the claim has no volume yet")
 	if f.asked() {
 		d.Problem = &Problem{Warning, "a resource policy asks for a snapshot, but the claim has no volume yet: there is no data to save"}
+	}
+	return d
+}
+
+func (f Facts) halfBound() Decision {
+	d := skip(AnyApproach, fmt.Sprintf("the claim is %s, not bound to its volume %q", f.PVC.Status.Phase, f.PVC.Spec.VolumeName))
+	silent := f.Action == nil && f.SnapshotVolumes != nil && !*f.SnapshotVolumes ||
+		f.Action != nil && (f.Action.Type == policy.Skip || f.Action.Type == policy.Custom)
+	if !silent {
+		d.Problem = &Problem{Warning, fmt.Sprintf("%s: %s; hint: make another backup when it is bound", notSaved, d.Reason)}
 	}
 	return d
 }

@@ -51,6 +51,9 @@ func disk(f *volume.Facts) {
 func native(f *volume.Facts)   { f.Native = "aws" }
 func noClaim(f *volume.Facts)  { f.PVC = nil }
 func noVolume(f *volume.Facts) { f.PV = nil }
+func halfBound(f *volume.Facts) {
+	f.PV, f.PVC.Spec.VolumeName, f.PVC.Status.Phase = nil, "pv-1", corev1.ClaimPending
+}
 func noClass(f *volume.Facts)  { f.CSIClass = errors.New("no class for disk.example.com") }
 func csiOff(f *volume.Facts)   { f.CSI = volume.CSIOff }
 func unserved(f *volume.Facts) { f.CSI = volume.CSIUnserved }
@@ -121,6 +124,12 @@ func TestDecide(t *testing.T) {
 		"snapshots off, a disk":    {changes{wanted(false), disk}, outcome{skipped: "volumeSnapshot snapshotVolumes is false"}},
 		"snapshots off, host path": {changes{wanted(false), hostPath}, outcome{skipped: "volumeSnapshot snapshotVolumes is false"}},
 		"snapshots off, no class":  {changes{wanted(false), noClass}, outcome{skipped: "volumeSnapshot snapshotVolumes is false"}},
+
+		// A claim that is bound only by half may have data.
+		"half bound":                             {changes{halfBound}, outcome{skipped: `any the claim is Pending, not bound to its volume "pv-1"`, problem: "warning make another backup"}},
+		"half bound, policy asks for a snapshot": {changes{halfBound, action(policy.Snapshot), wanted(false)}, outcome{skipped: "any not bound", problem: "warning not its data"}},
+		"half bound, policy skips":               {changes{halfBound, action(policy.Skip)}, outcome{skipped: "any not bound"}},
+		"half bound, snapshots off":              {changes{halfBound, wanted(false)}, outcome{skipped: "any not bound"}},
 
 		// What nothing covers is told.
 		"host path":                            {changes{hostPath}, outcome{skipped: "volumeSnapshot no applicable volumesnapshotter found", problem: "warning --snapshot-volumes=false"}},
