@@ -132,14 +132,14 @@ const (
 // waitDisks waits until the clouds have copied what they cut, or can't, or until the
 // time is up.
 func (c *collector) waitDisks(ctx context.Context) error {
-	deadline := time.Now().Add(c.backup.Spec.ItemOperationTimeout.Duration)
+	limit := c.readyTime(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, s := range c.volumes.sorted() {
 		if s.disk == nil || s.err != nil {
 			continue
 		}
 		group.Go(func() error {
-			err := c.waitDisk(ctx, s, deadline)
+			err := c.waitDisk(ctx, s, limit)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -159,8 +159,9 @@ func (c *collector) waitDisks(ctx context.Context) error {
 
 // waitDisk waits for one snapshot. One that will never be ready is deleted; one that
 // only isn't yet stays.
-func (c *collector) waitDisk(ctx context.Context, s *savedVolume, deadline time.Time) error {
+func (c *collector) waitDisk(ctx context.Context, s *savedVolume, limit time.Duration) error {
 	id, unknown := s.disk.Status.ProviderSnapshotID, 0
+	deadline := time.Now().Add(limit)
 	for pause := firstLook; ; pause = min(2*pause, lastLook) {
 		state, err := s.location.State(ctx, id)
 		switch {
@@ -177,10 +178,13 @@ func (c *collector) waitDisk(ctx context.Context, s *savedVolume, deadline time.
 			return c.dropDisk(ctx, s, errors.New(state.Failure))
 		default:
 			unknown = 0
-			c.Log.Debug("snapshot not ready", "location", s.location.name, "snapshot", id, "volume", s.info.PVName, "percent", state.Progress)
+			if state.Progress != s.percent {
+				s.percent = state.Progress
+				c.Log.Info("snapshot is being copied", "location", s.location.name, "snapshot", id, "volume", s.info.PVName, "percent", s.percent)
+			}
 		}
 		if time.Now().Add(pause).After(deadline) {
-			return errors.Join(fmt.Errorf("not ready after %s, %d %%; it stays with the backup", c.backup.Spec.ItemOperationTimeout.Duration, state.Progress), err)
+			return errors.Join(fmt.Errorf("not ready after %s, %d %%; it stays with the backup", limit.Round(time.Second), state.Progress), err)
 		}
 		select {
 		case <-ctx.Done():

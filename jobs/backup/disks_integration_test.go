@@ -5,6 +5,7 @@ package backup_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -229,6 +230,30 @@ func TestSnapshotLocationsAreChosen(t *testing.T) {
 }
 
 // A volume that no claim uses is a disk all the same.
+// TestALocationThatCantBeOpened: one that the backup names ends it; another leaves the
+// rest of the backup whole, and tells.
+func TestALocationThatCantBeOpened(t *testing.T) {
+	f := newClouded(t)
+	f.disk("data", ec2test.Disk{})
+	broken := func(env *run.Env) {
+		env.OpenSnapshotter = func(context.Context, *velerov1.VolumeSnapshotLocation) (snapshot.Snapshotter, error) {
+			return nil, errors.New(`snapshot location "cloud": the credentials have no key`)
+		}
+	}
+	f.add("named", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}, VolumeSnapshotLocations: []string{"cloud"}})
+	if summary, _ := f.run("named", broken); summary.Outcome != report.Failed || !strings.Contains(summary.Reason, "the credentials have no key") {
+		t.Errorf("named: %+v", summary)
+	}
+	f.add("only", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
+	summary, after := f.run("only", broken)
+	if summary.Outcome != report.PartiallyFailed || len(after.Spec.VolumeSnapshotLocations) > 0 || !strings.Contains(strings.Join(summary.TopCauses, " "), "no snapshots are taken") {
+		t.Errorf("the only one: %+v, locations %q", summary, after.Spec.VolumeSnapshotLocations)
+	}
+	if got := f.storedVolumes("only"); !slices.Equal(got, []string{"data"}) {
+		t.Errorf("stored volumes %q", got)
+	}
+}
+
 func TestAVolumeWithoutItsClaimIsSnapshotted(t *testing.T) {
 	f := newClouded(t)
 	f.disk("a", ec2test.Disk{})

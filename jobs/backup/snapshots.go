@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -82,8 +83,14 @@ func (o *operation) openLocations(ctx context.Context, s *snapshots) ([]string, 
 			continue
 		}
 		opened, err := o.OpenSnapshotter(ctx, location)
-		if err != nil {
+		var refused *run.Refusal
+		switch {
+		case err != nil && (slices.Contains(named, location.Name) || errors.As(err, &refused)):
 			return nil, err
+		case err != nil:
+			// The backup may have no volume of it, and what else it has is to be saved.
+			o.report.Add(report.Error, ref.Object{}, fmt.Errorf("no snapshots are taken at %w; hint: correct it, delete it with kubectl, or use --snapshot-volumes=false", err))
+			continue
 		}
 		s.locations = append(s.locations, &snapshotLocation{Snapshotter: opened, name: location.Name})
 		spec.VolumeSnapshotLocations = append(spec.VolumeSnapshotLocations, location.Name)
@@ -113,14 +120,26 @@ func (o *operation) connectCSI(ctx context.Context, s *snapshots) error {
 		return nil
 	}
 	s.state, s.client = volume.CSIServed, client
-	s.taker, err = client.NewTaker(ctx, o.backup, csi.Options{
-		Cut: o.backup.Spec.CSISnapshotTimeout.Duration, Ready: o.backup.Spec.ItemOperationTimeout.Duration,
-	})
+	s.taker, err = client.NewTaker(ctx, o.backup, csi.Options{Cut: o.backup.Spec.CSISnapshotTimeout.Duration, Ready: o.readyTime(ctx)})
 	if apierrors.IsForbidden(err) {
 		s.refused = fmt.Errorf("%w; hint: grant \"list volumesnapshotclasses.snapshot.storage.k8s.io\" to the executor's service account", err)
 		return nil
 	}
 	return err
+}
+
+// endTime is what a backup needs of its Job's time to store what it knows after its
+// snapshots weren't ready in time.
+const endTime = 10 * time.Minute
+
+// readyTime is how long snapshots may take from now on until they can be used: as long
+// as the spec says, and the Job lives.
+func (o *operation) readyTime(ctx context.Context) time.Duration {
+	limit := o.backup.Spec.ItemOperationTimeout.Duration
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, max(time.Until(deadline)-endTime, time.Minute))
+	}
+	return limit
 }
 
 // takeAny reports whether there is anybody who takes snapshots, or would if allowed.

@@ -37,6 +37,8 @@ type savedVolume struct {
 	// disk and location are those of a disk snapshot that was asked for.
 	disk     *volume.Snapshot
 	location *snapshotLocation
+	// percent is how much of a disk was copied when it was last asked.
+	percent int
 	// err is why there is no snapshot although there was to be one.
 	err error
 	// claimStored says that the archive has the claim of a driver's snapshot.

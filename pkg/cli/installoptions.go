@@ -58,7 +58,7 @@ func (fl *installFlags) toOptions(f *Factory) (*installOptions, error) {
 	o.objects.Namespace = f.Namespace()
 	for _, step := range []func(*install.Options) error{
 		func(o *install.Options) error { return install.CheckNamespace(o.Namespace) },
-		fl.readLocation, fl.readSnapshots, fl.readCredentials, fl.readImage, fl.readResources, fl.readMetadata, fl.readFeatures(f), fl.readPodEnv(f),
+		fl.readLocation, fl.readCredentials, fl.readSnapshots, fl.readImage, fl.readResources, fl.readMetadata, fl.readFeatures(f), fl.readPodEnv(f),
 	} {
 		if err := step(&o.objects); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -23,6 +24,13 @@ func (s *snapshotFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&s.config, "snapshot-location-config", "Settings of the default snapshot location, such as region=us-east-1. Default, with the provider aws: the region of --backup-location-config.")
 }
 
+// findsDisks reports whether the disks can be found with these credentials: those of
+// Azure have to say in which subscription and resource group they are.
+func findsDisks(provider string, credentials []byte) bool {
+	return settings.SnapshotProvider(provider) != settings.ProviderAzure ||
+		bytes.Contains(credentials, []byte("AZURE_SUBSCRIPTION_ID=")) && bytes.Contains(credentials, []byte("AZURE_RESOURCE_GROUP="))
+}
+
 // readSnapshots takes over the default snapshot location. It comes after readLocation.
 func (fl *installFlags) readSnapshots(o *install.Options) error {
 	s := &fl.snapshots
@@ -38,7 +46,7 @@ func (fl *installFlags) readSnapshots(o *install.Options) error {
 		return errors.New("--provider is required for a snapshot location; hint: --provider aws, azure or gcp")
 	case asked && !settings.TakesSnapshots(fl.provider):
 		return fmt.Errorf("--use-volume-snapshots: provider %q takes no snapshots of disks; hint: leave it out; volumes of CSI drivers need no location", fl.provider)
-	case !asked && (o.Location == nil || !o.Location.InCloud() || !settings.TakesSnapshots(fl.provider)):
+	case !asked && (o.Location == nil || !o.Location.InCloud() || !settings.TakesSnapshots(fl.provider) || !findsDisks(fl.provider, o.Credentials)):
 		return nil
 	}
 	if region := fl.locationConfig.Data()["region"]; config["region"] == "" && region != "" && settings.SnapshotProvider(fl.provider) == settings.ProviderAWS {

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +17,13 @@ import (
 func TestInstallSnapshotLocation(t *testing.T) {
 	t.Parallel()
 	none := map[string]string(nil)
+	dir := t.TempDir()
+	whole, keyOnly := filepath.Join(dir, "whole"), filepath.Join(dir, "key")
+	for path, content := range map[string]string{whole: "AZURE_SUBSCRIPTION_ID=s\nAZURE_RESOURCE_GROUP=g\nAZURE_CLIENT_ID=c\n", keyOnly: "KEY=x\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, c := range map[string]struct {
 		args     []string
 		provider string // of the snapshot location; empty for none
@@ -24,7 +34,8 @@ func TestInstallSnapshotLocation(t *testing.T) {
 		"another S3":       {[]string{"--provider", "aws", "--bucket", "b", "--backup-location-config", "region=x,s3Url=https://s3.example.com"}, "", none},
 		"another S3, disk": {[]string{"--provider", "aws", "--bucket", "b", "--backup-location-config", "region=x,s3Url=https://s3.example.com", "--snapshot-location-config", "region=y"}, "aws", map[string]string{"region": "y"}},
 		"gcp":              {[]string{"--provider", "gcp", "--bucket", "b"}, "gcp", none},
-		"azure":            {[]string{"--provider", "azure", "--bucket", "b", "--backup-location-config", "storageAccount=shopbackups"}, "azure", none},
+		"azure":            {[]string{"--provider", "azure", "--bucket", "b", "--backup-location-config", "storageAccount=shopbackups", "--secret-file", whole}, "azure", none},
+		"azure, key only":  {[]string{"--provider", "azure", "--bucket", "b", "--backup-location-config", "storageAccount=shopbackups", "--secret-file", keyOnly}, "", none},
 		"turned off":       {[]string{"--provider", "gcp", "--bucket", "b", "--use-volume-snapshots=false"}, "", none},
 		"no bucket":        {[]string{"--no-default-backup-location", "--provider", "gcp", "--use-volume-snapshots"}, "gcp", none},
 		"neither":          {[]string{"--no-default-backup-location"}, "", none},
@@ -32,7 +43,10 @@ func TestInstallSnapshotLocation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, _, err := runInstall(t, append(c.args, "--no-secret", "--image", "executor:v1", "--dry-run", "-o", "yaml")...)
+			if !slices.Contains(c.args, "--secret-file") {
+				c.args = append(c.args, "--no-secret")
+			}
+			out, _, err := runInstall(t, append(c.args, "--image", "executor:v1", "--dry-run", "-o", "yaml")...)
 			if err != nil {
 				t.Fatal(err)
 			}
