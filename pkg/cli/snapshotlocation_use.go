@@ -35,25 +35,26 @@ func (s *session) chooseSnapshotLocations(ctx context.Context, spec *velerov1.Ba
 	if len(problems) > 0 {
 		return nil, errors.New(strings.Join(problems, "\n"))
 	}
-	return chosen, s.mustHaveCredentials(ctx, chosen)
-}
-
-// mustHaveCredentials refuses snapshot locations that name a Secret which isn't there:
-// no pod of theirs would start.
-func (s *session) mustHaveCredentials(ctx context.Context, locations []velerov1.VolumeSnapshotLocation) error {
-	for _, location := range locations {
-		if location.Spec.Credential == nil {
-			continue
-		}
-		if err := s.checkSecretKey(ctx, fmt.Sprintf("snapshot location %q", location.Name), location.Spec.Credential, checkNotEmpty); err != nil {
-			return err
+	for _, location := range chosen {
+		if err := s.checkCredentials(ctx, location); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return chosen, nil
+}
+
+// checkCredentials refuses a snapshot location that names a Secret which isn't there:
+// no pod with it would start.
+func (s *session) checkCredentials(ctx context.Context, location velerov1.VolumeSnapshotLocation) error {
+	if location.Spec.Credential == nil {
+		return nil
+	}
+	return s.checkSecretKey(ctx, fmt.Sprintf("snapshot location %q", location.Name), location.Spec.Credential, checkNotEmpty)
 }
 
 // snapshotLocationsOf finds those that a backup was made with, as far as there are
-// any; of a backup that nobody knows, nil, it may be all.
+// any; of a backup that nobody knows, nil, it may be all. One without its credentials
+// is left out with a warning: whether it is needed only the Job finds out, and says.
 func (s *session) snapshotLocationsOf(ctx context.Context, backup *velerov1.Backup) ([]velerov1.VolumeSnapshotLocation, error) {
 	if backup != nil && len(backup.Spec.VolumeSnapshotLocations) == 0 {
 		return nil, nil
@@ -62,11 +63,14 @@ func (s *session) snapshotLocationsOf(ctx context.Context, backup *velerov1.Back
 	if err != nil {
 		return nil, s.explain("list snapshot locations", err)
 	}
-	if backup == nil {
-		return all.Items, s.mustHaveCredentials(ctx, all.Items)
-	}
-	named := slices.DeleteFunc(all.Items, func(l velerov1.VolumeSnapshotLocation) bool {
-		return !slices.Contains(backup.Spec.VolumeSnapshotLocations, l.Name)
-	})
-	return named, s.mustHaveCredentials(ctx, named)
+	return slices.DeleteFunc(all.Items, func(l velerov1.VolumeSnapshotLocation) bool {
+		if backup != nil && !slices.Contains(backup.Spec.VolumeSnapshotLocations, l.Name) {
+			return true
+		}
+		err := s.checkCredentials(ctx, l)
+		if err != nil {
+			s.warn("its snapshots can't be reached: %v", err)
+		}
+		return err != nil
+	}), nil
 }
