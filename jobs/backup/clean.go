@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
+	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
 )
 
@@ -26,6 +29,11 @@ func (o *operation) startedBefore(ctx context.Context) (bool, error) {
 func (o *operation) removeLeftovers(ctx context.Context) error {
 	if o.snapshots.client != nil {
 		n, err := o.snapshots.client.Leftovers(ctx, o.backup.Name, string(o.backup.UID))
+		if csi.OnlyMarked(err) {
+			// They go when their driver gets to it; this attempt needs none of them.
+			o.report.Add(report.Warning, ref.Object{}, fmt.Errorf("remove what an earlier attempt left: %w", err))
+			err = nil
+		}
 		if err != nil {
 			return fmt.Errorf("remove what an earlier attempt left: %w", err)
 		}

@@ -30,7 +30,7 @@ func (c *collector) readySnapshots(ctx context.Context) error {
 	var cuts []*csi.Snapshot
 	if c.snapshots.taker != nil {
 		group.Go(func() (err error) {
-			cuts, err = c.snapshots.taker.Wait(waiting)
+			cuts, err = c.snapshots.taker.Wait(waiting, c.readyTime(waiting))
 			return err
 		})
 	}

@@ -120,7 +120,7 @@ func (o *operation) connectCSI(ctx context.Context, s *snapshots) error {
 		return nil
 	}
 	s.state, s.client = volume.CSIServed, client
-	s.taker, err = client.NewTaker(ctx, o.backup, csi.Options{Cut: o.backup.Spec.CSISnapshotTimeout.Duration, Ready: o.readyTime(ctx)})
+	s.taker, err = client.NewTaker(ctx, o.backup, csi.Options{Cut: o.backup.Spec.CSISnapshotTimeout.Duration})
 	if apierrors.IsForbidden(err) {
 		s.refused = fmt.Errorf("%w; hint: grant \"list volumesnapshotclasses.snapshot.storage.k8s.io\" to the executor's service account", err)
 		return nil

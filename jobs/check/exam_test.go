@@ -391,9 +391,9 @@ func (a aged) List(ctx context.Context, prefix string) iter.Seq2[store.ObjectInf
 	}
 }
 
-func TestProbesOfEarlierChecks(t *testing.T) {
+func TestProbesOfEarlierChecks(t *testing.T) { // no probe of this check begins with a 0
 	t.Parallel()
-	objects := map[string]string{probePrefix + "a": "", probePrefix + "b": "", probePrefix + "young": "", "other": "", probePrefix + "c/d": ""}
+	objects := map[string]string{probePrefix + "0": "", probePrefix + "b": "", probePrefix + "young": "", "other": "", probePrefix + "c/d": ""}
 	s := newServer(maps.Clone(objects))
 	_, result := examined(t, aged{s}, location())
 	if got := named(t, result, "old-probes"); got.Status != ok || got.Text != "2 probes of earlier checks removed" {
@@ -402,12 +402,12 @@ func TestProbesOfEarlierChecks(t *testing.T) {
 	if diff := cmp.Diff([]string{probePrefix + "c/d", probePrefix + "young", "other"}, s.Keys()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	s = newServer(maps.Clone(objects)).denies("Delete " + probePrefix + "a")
+	s = newServer(maps.Clone(objects)).denies("Delete " + probePrefix + "0")
 	_, result = examined(t, aged{s}, location())
 	if got := named(t, result, "old-probes"); got.Status != warned || !strings.Contains(got.Text, "1 of 2 probes of earlier checks can't be removed") {
 		t.Errorf("%+v", got)
 	}
-	if diff := cmp.Diff([]string{"team/" + probePrefix + "a"}, result.Left); diff != "" {
+	if diff := cmp.Diff([]string{"team/" + probePrefix + "0"}, result.Left); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	s = newServer(maps.Clone(objects))

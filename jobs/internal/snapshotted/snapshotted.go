@@ -174,7 +174,7 @@ func (t *Taken) cut(claims []csi.Claim) {
 	t.w.must(err)
 	_, err = t.taker.Cut(t.w.t.Context(), claims)
 	t.w.must(err)
-	t.csi, err = t.taker.Wait(t.w.t.Context())
+	t.csi, err = t.taker.Wait(t.w.t.Context(), 0)
 	t.w.must(err)
 	for _, s := range t.csi {
 		t.w.must(s.Err)

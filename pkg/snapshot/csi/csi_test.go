@@ -2,6 +2,8 @@ package csi
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -293,10 +295,31 @@ func TestErrorsThatStay(t *testing.T) {
 	}{
 		{"new", failing("code = Internal", 0), false},
 		{"old", failing("code = Internal", 2*time.Minute), true},
-		{"final", failing("code = NotFound", 0), true},
+		{"final, and new", failing("code = NotFound", 0), false}, // its source may be gone, which it needs no more
+		{"final, and old", failing("code = NotFound", 2*time.Minute), true},
 	} {
 		if ready := taker.isReady(tc.e); ready || (tc.e.err != nil) != tc.fails {
 			t.Errorf("%s: ready %t, error %v", tc.name, ready, tc.e.err)
+		}
+	}
+}
+
+// TestOnlyMarked tells what goes by itself from what doesn't.
+func TestOnlyMarked(t *testing.T) {
+	t.Parallel()
+	marked, other := &markedError{"x is marked to be deleted"}, errors.New("forbidden")
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nothing":      {nil, false},
+		"one":          {fmt.Errorf("remove: %w", errors.Join(nil, marked)), true},
+		"several":      {errors.Join(marked, errors.Join(marked, marked)), true},
+		"another, too": {errors.Join(marked, other), false},
+		"another":      {other, false},
+	} {
+		if got := OnlyMarked(c.err); got != c.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }

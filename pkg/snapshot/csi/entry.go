@@ -114,7 +114,7 @@ func (t *Taker) isReady(e *entry) bool {
 		}
 		return false
 	}
-	if e.trouble != "" && (hopeless(e.trouble) || time.Since(e.troubleSince) > t.grace) {
+	if e.trouble != "" && time.Since(e.troubleSince) > t.grace {
 		e.fail(fmt.Errorf("the snapshot was cut, but the driver can't make it usable: %s", e.trouble))
 	}
 	return false
@@ -129,7 +129,28 @@ var errDeleted = errors.New("the snapshot was deleted while the backup ran")
 
 // deleted reports whether somebody deleted the snapshot, with its data.
 func (e *entry) deleted() bool {
-	return e.object.DeletionTimestamp != nil || e.content != nil && e.content.DeletionTimestamp != nil
+	return e.object.DeletionTimestamp != nil && !e.kept() || e.content != nil && e.content.DeletionTimestamp != nil
+}
+
+// kept reports whether the data outlives the VolumeSnapshot, which goes with its
+// namespace.
+func (e *entry) kept() bool {
+	return e.content != nil && e.content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain
+}
+
+// withoutObject takes note of a VolumeSnapshot that isn't there any more: what was cut
+// and kept is its content.
+func (e *entry) withoutObject(s state) {
+	if e.object == nil {
+		return // not made yet
+	}
+	if e.kept() {
+		if content := s.contents[e.content.Name]; content != nil {
+			e.observed(e.object, content)
+			return
+		}
+	}
+	e.fail(errDeleted)
 }
 
 // timedOut is the error about one that took too long.

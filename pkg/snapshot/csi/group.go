@@ -174,7 +174,7 @@ func (g *group) collect(ctx context.Context, t *Taker) error {
 		if err != nil {
 			return err
 		}
-		if t.label(ctx, boundContent(vs)) == nil {
+		if t.label(ctx, boundContent(vs), false) == nil {
 			return nil // was logged
 		}
 		members[*vs.Spec.Source.PersistentVolumeClaimName] = member{name: vs.Name, uid: vs.UID, content: boundContent(vs)}
@@ -240,6 +240,24 @@ func (t *Taker) abandonGroups(ctx context.Context, entries []*entry) {
 		t.doomedGroups = append(t.doomedGroups, o)
 		t.mu.Unlock()
 	}
+}
+
+// doomUseless ends the groups none of whose members can be used, although all were
+// cut: nothing would know of their data.
+func doomUseless(entries []*entry) {
+	for _, g := range groupsOf(entries) {
+		useful := slices.ContainsFunc(entries, func(e *entry) bool { return e.group == g && e.err == nil })
+		g.mu.Lock()
+		g.complete = g.complete && useful
+		g.mu.Unlock()
+	}
+}
+
+// isDoomed reports whether the group's data goes.
+func (g *group) isDoomed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.doomed
 }
 
 // doom ends a group that isn't whole. It reports whether this call did.

@@ -24,7 +24,7 @@ func (t *Taker) Keep(ctx context.Context) error {
 			contents = append(contents, e.content.Name)
 		}
 	}
-	groups := groupsOf(entries)
+	groups := slices.DeleteFunc(groupsOf(entries), (*group).isDoomed)
 	for _, g := range groups {
 		contents = append(contents, g.contents()...)
 	}

@@ -55,7 +55,7 @@ func (c *Client) Forget(ctx context.Context, backup, uid string) (int, error) {
 		switch {
 		case err != nil:
 			return 0, fmt.Errorf("read volume group snapshot content %q: %w", g.content, err)
-		case content != nil && content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain:
+		case content == nil || content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain:
 			kept = append(kept, g)
 		default:
 			failed = append(failed, g)

@@ -17,12 +17,22 @@ const (
 	lastLook  = 5 * time.Second
 )
 
-// stage is what a snapshot has to become, and within what time since it was asked
-// for.
+// stage is what a snapshot has to become, and within what time since then, or else
+// since it was asked for.
 type stage struct {
 	name    string
 	timeout time.Duration
+	since   time.Time
 	reached func(*entry) bool
+}
+
+// late reports whether an entry has run out of time.
+func (s stage) late(e *entry) bool {
+	since := s.since
+	if since.IsZero() {
+		since = e.started
+	}
+	return time.Since(since) > s.timeout
 }
 
 // await looks at the entries until each has reached the stage, has failed or has
@@ -39,7 +49,7 @@ func (t *Taker) await(ctx context.Context, entries []*entry, to stage) error {
 		}
 		open = unfinished(open, to.reached)
 		for _, e := range open {
-			if time.Since(e.started) <= to.timeout {
+			if !to.late(e) {
 				continue
 			}
 			if err != nil {
@@ -91,9 +101,7 @@ func (t *Taker) observe(ctx context.Context, entries []*entry) error {
 func (t *Taker) look(ctx context.Context, e *entry, state state) {
 	object, ok := state.snapshots[e.uid]
 	if !ok {
-		if e.object != nil {
-			e.fail(errDeleted)
-		}
+		e.withoutObject(state)
 		return
 	}
 	if e.operationID == "" {
@@ -102,7 +110,7 @@ func (t *Taker) look(ctx context.Context, e *entry, state state) {
 	var content *snapshotv1.VolumeSnapshotContent
 	if name := boundContent(object); name != "" {
 		if content = state.contents[name]; content == nil {
-			content = t.label(ctx, name)
+			content = t.label(ctx, name, e.group == nil)
 		}
 	}
 	e.observed(object, t.remind(ctx, e, content))
@@ -149,11 +157,14 @@ func boundContent(object *snapshotv1.VolumeSnapshot) string {
 	return *object.Status.BoundVolumeSnapshotContentName
 }
 
-// label marks a content as the backup's. It returns nil when that didn't work this
-// time.
-func (t *Taker) label(ctx context.Context, name string) *snapshotv1.VolumeSnapshotContent {
-	content, err := t.client.contents().Patch(ctx, name, types.MergePatchType,
-		metadataPatch("labels", owned(t.backup)), metav1.PatchOptions{})
+// label marks a content as the backup's, and makes the driver keep its data when the
+// namespace goes. It returns nil when that didn't work this time.
+func (t *Taker) label(ctx context.Context, name string, keep bool) *snapshotv1.VolumeSnapshotContent {
+	patch := map[string]any{"metadata": map[string]any{"labels": owned(t.backup)}}
+	if keep {
+		patch["spec"] = map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain}
+	}
+	content, err := t.client.contents().Patch(ctx, name, types.MergePatchType, mustEncode(patch), metav1.PatchOptions{})
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
 			t.client.log.Warn("volume snapshot content can't be labelled; trying again", "name", name, "error", err)

@@ -13,9 +13,9 @@ import (
 )
 
 // retry calls the API server again while it fails for a reason that may pass, for
-// some 20 seconds.
+// some 25 seconds.
 func retry(ctx context.Context, call func() error) error {
-	pauses := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
+	pauses := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 7}
 	for {
 		err := call()
 		if err == nil || !mayPass(err) || pauses.Steps == 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -74,12 +75,38 @@ func (c *Client) stuck(ctx context.Context, o object, cause error) error {
 	if said != "" {
 		said = " (" + said + ")"
 	}
+	return &markedError{o.undone(c.patience, said)}
+}
+
+// markedError is about a snapshot that will go, but hasn't yet.
+type markedError struct{ text string }
+
+func (e *markedError) Error() string { return e.text }
+
+// OnlyMarked reports whether all that an error is about is snapshots that are marked
+// to be deleted: nothing can make them stay.
+func OnlyMarked(err error) bool {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case *markedError:
+		return true
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !OnlyMarked(err) })
+	case interface{ Unwrap() error }:
+		return OnlyMarked(e.Unwrap())
+	}
+	return false
+}
+
+// undone says that a driver takes its time.
+func (o object) undone(patience time.Duration, said string) string {
 	driver := "its driver"
 	if o.driver != "" {
 		driver = fmt.Sprintf("driver %q", o.driver)
 	}
-	return fmt.Errorf("%s is marked to be deleted, but %s has not done it within %s%s; it will when it works again; hint: see whether it and its csi-snapshotter run",
-		o, driver, c.patience, said)
+	return fmt.Sprintf("%s is marked to be deleted, but %s has not done it within %s%s; it will when it works again; hint: see whether it and its csi-snapshotter run",
+		o, driver, patience, said)
 }
 
 // letGo asks for a snapshot and its content to be deleted. What isn't there is fine.
@@ -88,8 +115,10 @@ func (c *Client) letGo(ctx context.Context, o *object, policy snapshotv1.Deletio
 	if err := c.find(ctx, o); err != nil {
 		return err
 	}
+	var content *snapshotv1.VolumeSnapshotContent
 	if policy != "" && o.content != "" {
-		if err := c.setPolicy(ctx, *o, policy); err != nil {
+		var err error
+		if content, err = c.setPolicy(ctx, *o, policy); err != nil {
 			return err
 		}
 	}
@@ -100,10 +129,15 @@ func (c *Client) letGo(ctx context.Context, o *object, policy snapshotv1.Deletio
 			return err
 		}
 	}
-	if policy == "" || o.content == "" {
-		return nil
+	if content == nil {
+		return nil // one that comes from now on has its class's policy, and its turn later
 	}
-	return ignoreNotFound(retry(ctx, func() error { return c.contents().Delete(ctx, o.content, metav1.DeleteOptions{}) }))
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &content.UID}}
+	err := retry(ctx, func() error { return c.contents().Delete(ctx, o.content, options) })
+	if apierrors.IsConflict(err) {
+		return nil // likewise
+	}
+	return ignoreNotFound(err)
 }
 
 // find completes what is known of an object. A snapshot that isn't there loses its
@@ -135,17 +169,24 @@ func (c *Client) find(ctx context.Context, o *object) error {
 	return nil
 }
 
-// setPolicy sets a content's deletion policy, if it is the object's.
-func (c *Client) setPolicy(ctx context.Context, o object, policy snapshotv1.DeletionPolicy) error {
+// setPolicy sets a content's deletion policy, if it is the object's, and returns the
+// content that has it; nil when there is none.
+func (c *Client) setPolicy(ctx context.Context, o object, policy snapshotv1.DeletionPolicy) (*snapshotv1.VolumeSnapshotContent, error) {
 	content, err := c.getContent(ctx, o.content)
-	if err != nil || content == nil || content.Spec.DeletionPolicy == policy {
-		return err
+	if err != nil || content == nil {
+		return nil, err
 	}
 	if o.uid != "" && content.Spec.VolumeSnapshotRef.UID != o.uid {
-		return fmt.Errorf("volume snapshot content %q belongs to another volume snapshot", o.content)
+		return nil, fmt.Errorf("volume snapshot content %q belongs to another volume snapshot", o.content)
 	}
-	_, err = c.patchContent(ctx, o.content, policyPatch(policy))
-	return ignoreNotFound(err)
+	if content.Spec.DeletionPolicy == policy {
+		return content, nil
+	}
+	content, err = c.patchContent(ctx, o.content, policyPatch(policy))
+	if err != nil {
+		return nil, ignoreNotFound(err)
+	}
+	return content, nil
 }
 
 // getContent returns nil when there is none.

@@ -103,7 +103,7 @@ func StoredSnapshot(s *Snapshot) ([]byte, error) {
 	}
 	stored.Annotations[snapshotHandle] = s.Handle()
 	stored.Annotations[driverName] = s.Content.Spec.Driver
-	stored.Annotations[deletionPolicy] = string(s.Content.Spec.DeletionPolicy)
+	stored.Annotations[deletionPolicy] = string(s.policy())
 	if size := s.RestoreSize(); size > 0 {
 		stored.Annotations[snapshotRestoreSize] = resource.NewQuantity(size, resource.BinarySI).String()
 	}
@@ -111,6 +111,14 @@ func StoredSnapshot(s *Snapshot) ([]byte, error) {
 		stored.Annotations[groupHandle] = s.GroupHandle
 	}
 	return encode(stored)
+}
+
+// policy is that of the class: the content's own says that the backup keeps it.
+func (s *Snapshot) policy() snapshotv1.DeletionPolicy {
+	if s.Class != nil && s.Class.DeletionPolicy != "" {
+		return s.Class.DeletionPolicy
+	}
+	return s.Content.Spec.DeletionPolicy
 }
 
 // StoredContent is the JSON that the archive has of a VolumeSnapshotContent. Its
@@ -122,6 +130,7 @@ func StoredContent(s *Snapshot) ([]byte, error) {
 		stored.Labels = map[string]string{}
 	}
 	stored.Labels[velerov1.BackupNameLabel] = s.Object.Labels[velerov1.BackupNameLabel]
+	stored.Spec.DeletionPolicy = s.policy()
 	delete(stored.Annotations, nudged)
 	if len(s.GroupMembers) > 0 {
 		members, err := json.Marshal(s.GroupMembers)

@@ -170,7 +170,7 @@ func (t *Taker) Cut(ctx context.Context, claims []Claim) ([]*Snapshot, error) {
 		entries[i] = t.prepare(claim)
 	}
 	t.begin(ctx, entries)
-	if err := t.await(ctx, entries, stage{"cut", t.options.Cut, (*entry).isCut}); err != nil {
+	if err := t.await(ctx, entries, stage{name: "cut", timeout: t.options.Cut, reached: (*entry).isCut}); err != nil {
 		return nil, err
 	}
 	t.abandon(ctx, entries)
@@ -187,17 +187,20 @@ func (t *Taker) Cut(ctx context.Context, claims []Claim) ([]*Snapshot, error) {
 }
 
 // Wait returns all that were cut, in the order of their claims' names, when each is
-// ready to use or has failed or run out of time. The data of what failed is
-// deleted; that of a member of a group goes with its group.
-func (t *Taker) Wait(ctx context.Context) ([]*Snapshot, error) {
+// ready to use or has failed or run out of time, which is limit from now on; 0 means
+// the options'. The data of what failed is deleted; that of a member of a group goes
+// with its group, when none of that is of use.
+func (t *Taker) Wait(ctx context.Context, limit time.Duration) ([]*Snapshot, error) {
 	t.waiting.Lock()
 	defer t.waiting.Unlock()
 	t.mu.Lock()
 	entries := slices.Clone(t.taken)
 	t.mu.Unlock()
-	if err := t.await(ctx, entries, stage{"ready to use", t.options.Ready, t.isReady}); err != nil {
+	ready := stage{name: "ready to use", timeout: cmp.Or(limit, t.options.Ready), since: time.Now(), reached: t.isReady}
+	if err := t.await(ctx, entries, ready); err != nil {
 		return nil, err
 	}
+	doomUseless(entries)
 	t.abandon(ctx, entries)
 	t.awaitDoomed(ctx)
 	slices.SortFunc(entries, func(a, b *entry) int {

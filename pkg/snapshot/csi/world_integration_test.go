@@ -110,7 +110,7 @@ func (w *world) cut(taker *Taker, claims ...Claim) []*Snapshot {
 
 func (w *world) wait(taker *Taker) []*Snapshot {
 	w.Helper()
-	snapshots, err := taker.Wait(w.Context())
+	snapshots, err := taker.Wait(w.Context(), 0)
 	if err != nil {
 		w.Fatal(err)
 	}
