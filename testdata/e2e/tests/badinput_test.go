@@ -114,7 +114,7 @@ func TestUnreachable(t *testing.T) {
 	t.Run("no permission", func(t *testing.T) {
 		s := s.sub(t)
 		s.refused(append(command, "--as", "nobody"), "error: no permission in namespace \"velero\" to create backups.velero.io, "+
-			"create jobs.batch, get podtemplates, list backupstoragelocations.velero.io\n"+
+			"create jobs.batch, get podtemplates, list backupstoragelocations.velero.io, list volumesnapshotlocations.velero.io\n"+
 			"hint: ask for it, or use credentials that have it (--context, --as)\n")
 	})
 }
@@ -159,7 +159,7 @@ func TestStorage(t *testing.T) {
 			s.after("kubectl", "-n", namespace, "delete", "backupstoragelocation.velero.io/"+tt.name)
 			name := unique(tt.name)
 			result := s.try("kubectl", "velero", "backup", "create", name, "--include-namespaces", "default", "--storage-location", tt.name, "--wait")
-			s.failed(result, fmt.Sprintf("  read backup %[1]q: read object \"backups/%[1]s/velero-backup.json\" %s", name, tt.want))
+			s.failed(result, fmt.Sprintf("  read the claim of backup %[1]q: read object \"backups/%[1]s/%[1]s-claim.json\" %s", name, tt.want))
 			s.must("kubectl", "-n", namespace, "delete", "backup.velero.io/"+name)
 		})
 	}
