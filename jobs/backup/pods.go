@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -200,11 +201,7 @@ func (p hookedPod) belongsWith(other hookedPod) bool {
 // stored: when everything is cut. The post hooks run whatever happens.
 func (t *podTaker) store(ctx context.Context, block []hookedPod) (err error) {
 	var quiet []hookedPod
-	defer func() {
-		for _, p := range quiet {
-			err = errors.Join(err, t.post(ctx, p))
-		}
-	}()
+	defer func() { err = errors.Join(err, t.postAll(ctx, quiet)) }()
 	for _, p := range block {
 		blocked, err := t.hook(ctx, p, hooks.Pre, p.plan.Pre)
 		if err == nil && blocked {
@@ -257,6 +254,19 @@ func (t *podTaker) keepOut(ctx context.Context, p hookedPod, reason string) {
 	at := place{p.pod.Namespace, p.pod.Name}
 	t.collector.needs.settle(podResource, at)
 	t.collector.skip(ctx, t.kind, at, reason)
+}
+
+// postAll runs the post hooks of all pods at once, those of a pod in order: what is
+// quiet must not stay so because another pod's hook hangs, least of all when the
+// backup was stopped and its process is about to be killed.
+func (t *podTaker) postAll(ctx context.Context, quiet []hookedPod) error {
+	errs := make([]error, len(quiet))
+	var all sync.WaitGroup
+	for i, p := range quiet {
+		all.Go(func() { errs[i] = t.post(ctx, p) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 func (t *podTaker) post(ctx context.Context, p hookedPod) error {

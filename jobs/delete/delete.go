@@ -48,6 +48,9 @@ type Config struct {
 	// SnapshotTimeout is how long a CSI driver may take to delete one snapshot; 0
 	// means DefaultSnapshotTimeout.
 	SnapshotTimeout time.Duration
+	// Down is what deletions tell each other of drivers and snapshot locations; nil for
+	// one that is alone.
+	Down *Down
 }
 
 // operation is one deletion.
@@ -61,7 +64,7 @@ type operation struct {
 	bucket   store.Bucket
 	catalog  *catalog.Catalog
 	report   *report.Report
-	// snapshots is nil when the backup's files stay; deletedSnapshots counts those
+	// snapshots is nil when the backup's snapshots stay; deletedSnapshots counts those
 	// that are gone.
 	snapshots        *snapshots
 	deletedSnapshots int
@@ -106,15 +109,13 @@ func (o *operation) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := o.mark(ctx); err != nil {
+	if err := o.mark(ctx, files); err != nil {
 		return err
 	}
 	stop := o.beat(ctx)
 	defer stop()
-	if files {
-		if err := o.deleteData(ctx); err != nil {
-			return err
-		}
+	if err := o.deleteData(ctx, files); err != nil {
+		return err
 	}
 	if err := o.deleteRestores(ctx); err != nil {
 		return err
@@ -124,7 +125,14 @@ func (o *operation) run(ctx context.Context) error {
 }
 
 // deleteData deletes what the backup holds: all that isn't an object of the cluster.
-func (o *operation) deleteData(ctx context.Context) error {
+// Where the files stay, or there are none, there may still be snapshots.
+func (o *operation) deleteData(ctx context.Context, files bool) error {
+	switch {
+	case !files && o.snapshots == nil:
+		return nil
+	case !files:
+		return o.deleteSnapshots(ctx)
+	}
 	if err := o.deleteMarker(ctx); err != nil {
 		return o.unmarkWhole(ctx, err)
 	}
@@ -173,7 +181,7 @@ func (o *operation) end(ctx context.Context, runErr error) (report.Summary, erro
 		o.record.Event(ctx, corev1.EventTypeNormal, "BackupExpired", fmt.Sprintf("its time was up: the backup%s, its files and %d restores are deleted", o.snapshotsGone(), len(o.restores)))
 	case s.Outcome == report.Completed:
 		o.record.Event(ctx, corev1.EventTypeNormal, "BackupDeleted", fmt.Sprintf("the backup%s, its files and %d restores are deleted", o.snapshotsGone(), len(o.restores)))
-	case o.expired != nil && errors.Is(runErr, store.ErrLocked):
+	case o.expired != nil && (errors.Is(runErr, store.ErrLocked) || errors.Is(runErr, ErrDown)):
 		// Maintenance tells that, once.
 	case s.Outcome == report.Usage:
 		o.record.Event(ctx, corev1.EventTypeWarning, "BackupDeleteRefused", s.Reason)

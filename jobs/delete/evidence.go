@@ -10,8 +10,6 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
-
-	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
 
 // evidence is what is known about whose the files in the bucket are.
@@ -118,17 +116,11 @@ func (e evidence) ours() bool {
 	return true
 }
 
-// neverSucceeded reports whether backup failed: then the name in the bucket may
-// well be somebody else's, and be the very reason for the failure.
-func neverSucceeded(backup *velerov1.Backup) bool {
-	return backup.Status.Phase == velerov1.BackupPhaseFailed || backup.Status.Phase == velerov1.BackupPhaseFailedValidation
-}
-
 // files opens the bucket and reports whether the files in it are to be deleted.
 func (o *operation) files(ctx context.Context) (bool, error) {
 	e, err := o.gather(ctx)
 	if err != nil {
-		return o.withoutBucket(err)
+		return o.withoutBucket(ctx, err)
 	}
 	files, note, err := e.judge()
 	if note != "" {
@@ -138,17 +130,6 @@ func (o *operation) files(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return true, o.planSnapshots(ctx, &e)
-}
-
-// withoutBucket lets a backup that failed go although its bucket can't be had:
-// that may be what it failed of, and then it has no files.
-func (o *operation) withoutBucket(err error) (bool, error) {
-	var refused *run.Refusal
-	if o.backup == nil || !neverSucceeded(o.backup) || !errors.As(err, &refused) && !errors.Is(err, store.ErrNoBucket) {
-		return false, err
-	}
-	o.warn(fmt.Errorf("only the record is deleted: %w", err))
-	return false, nil
 }
 
 // gather opens the bucket and collects the evidence.

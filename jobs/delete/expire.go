@@ -18,7 +18,7 @@ type expired struct {
 // Expire is Run for maintenance, in its own process, without force and for
 // exactly the Backup with this UID, whose time must be up. The error is why it is
 // still there, as it came: a *run.Refusal if it was refused, store.ErrLocked if it
-// is locked.
+// is locked, ErrDown if it was left to another time.
 func Expire(ctx context.Context, cfg Config, uid types.UID) error {
 	env := *cfg.Env
 	env.Attempt, env.LastAttempt = 1, true // the next maintenance is another first attempt

@@ -17,21 +17,27 @@ import (
 )
 
 // mark sets phase Deleting, unless the Backup changed since it was read: then
-// what was found out about it may no longer hold.
-func (o *operation) mark(ctx context.Context) error {
+// what was found out about it may no longer hold. One that is deleted without files
+// keeps its phase, since only a backup that is known to have failed may go so: a
+// deletion that breaks off must find it again as it was.
+func (o *operation) mark(ctx context.Context, files bool) error {
 	if o.backup == nil {
 		return nil
 	}
-	if o.backup.Status.Phase != velerov1.BackupPhaseDeleting {
+	phase := o.backup.Status.Phase
+	if files {
+		phase = velerov1.BackupPhaseDeleting
+	}
+	if !files || o.backup.Status.Phase != phase {
 		err := o.record.Patch(ctx, map[string]any{
 			"metadata": map[string]any{"resourceVersion": o.backup.ResourceVersion},
-			"status":   map[string]any{"phase": velerov1.BackupPhaseDeleting},
+			"status":   map[string]any{"phase": phase},
 		})
 		if err != nil {
 			return err
 		}
 	}
-	o.marked = true
+	o.marked = files
 	return nil
 }
 

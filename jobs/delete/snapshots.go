@@ -130,7 +130,10 @@ func (r *removal) csi(ctx context.Context) {
 			groups[group] = 0
 		}
 		r.tasks.Go(func() error {
-			r.done(n, s.Handle.Snapshot, s.Volume, r.o.snapshots.drivers.Delete(ctx, s.Handle, r.o.snapshotTimeout()))
+			err := r.ask(ctx, driverName(s.Handle.Driver), func() error {
+				return r.o.snapshots.drivers.Delete(ctx, s.Handle, r.o.snapshotTimeout())
+			})
+			r.done(n, s.Handle.Snapshot, s.Volume, err)
 			return nil
 		})
 	}
@@ -154,7 +157,7 @@ func (r *removal) native(ctx context.Context) {
 }
 
 func (r *removal) disk(ctx context.Context, s saved.Native) {
-	err := r.o.snapshots.locations[s.Location].Delete(ctx, s.Snapshot)
+	err := r.ask(ctx, locationTitle(s.Location), func() error { return r.o.snapshots.locations[s.Location].Delete(ctx, s.Snapshot) })
 	if errors.Is(err, snapshot.ErrInUse) && !strings.Contains(err.Error(), "hint: ") {
 		err = fmt.Errorf("%w; hint: delete what was made from it", err)
 	}

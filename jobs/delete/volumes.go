@@ -84,7 +84,10 @@ func (o *operation) planSnapshots(ctx context.Context, e *evidence) error {
 			return err
 		}
 	}
-	return o.openDrivers(ctx, &data)
+	if err := o.openDrivers(ctx, &data); err != nil {
+		return err
+	}
+	return o.checkDown()
 }
 
 // unreadable decides about lists that could not be read. Of a backup that isn't whole

@@ -42,6 +42,7 @@ func (m *maintenance) expire(ctx context.Context, o *opened) error {
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, untriedFirst)
 	for i := range list {
 		err := m.expireOne(ctx, o, &list[i])
 		switch {
@@ -69,6 +70,19 @@ func (m *maintenance) ended(ctx context.Context, location string) ([]velerov1.Ba
 	return slices.DeleteFunc(list.Items, func(b velerov1.Backup) bool {
 		return b.Spec.StorageLocation != location || !b.Status.Phase.Terminal() || b.DeletionTimestamp != nil
 	}), nil
+}
+
+// untriedFirst puts backups whose deletion broke off last, and of these the one that
+// was tried last: a snapshot that is stuck keeps others of its driver waiting for one
+// run, not for ever.
+func untriedFirst(a, b velerov1.Backup) int {
+	tried := func(backup velerov1.Backup) string {
+		if backup.Status.Phase != velerov1.BackupPhaseDeleting {
+			return ""
+		}
+		return cmp.Or(backup.Annotations[velerov1.HeartbeatAnnotation], "0") // RFC 3339 in UTC sorts by time
+	}
+	return cmp.Compare(tried(a), tried(b))
 }
 
 // hasExpired reports whether a backup's time is up; one without a time is kept.
@@ -105,19 +119,24 @@ func (m *maintenance) expireOne(ctx context.Context, o *opened, backup *velerov1
 }
 
 // snapshotTimeout is how long a CSI driver may take to delete a snapshot of an
-// expired backup: one that is down must not keep all other chores.
+// expired backup: one that is down must not keep all other chores. After the first
+// time it isn't asked again in this run.
 const snapshotTimeout = 2 * time.Minute
 
 // delete deletes an expired backup.
 func (m *maintenance) delete(ctx context.Context, backup *velerov1.Backup) error {
 	err := deletejob.Expire(ctx, deletejob.Config{
 		Env: m.Env, Backup: backup.Name, Drivers: m.Drivers, SnapshotTimeout: cmp.Or(m.SnapshotTimeout, snapshotTimeout),
+		Down: &m.down,
 	}, backup.UID)
 	var locked *store.LockedError
 	var refused *run.Refusal
 	switch {
 	case err == nil:
 		m.did("deleted", backupObject(backup), "its time was up: "+backup.Status.Expiration.UTC().Format(time.RFC3339))
+		return nil
+	case errors.Is(err, deletejob.ErrDown):
+		m.Log.Warn("it has expired, but is left to the next run", "backup", backup.Name, "reason", err.Error())
 		return nil
 	case errors.As(err, &locked):
 		return m.note(ctx, backup, gcLocked, locked.Until, err.Error())

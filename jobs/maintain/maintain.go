@@ -19,6 +19,7 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 
+	deletejob "github.com/kubectl-velero/kubectl-velero/jobs/delete"
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
 )
 
@@ -56,6 +57,8 @@ type maintenance struct {
 	opened map[string]*opened
 	// disks are the snapshot locations; nil as long as nobody asked for them.
 	disks *velerov1.VolumeSnapshotLocationList
+	// down are the drivers and snapshot locations that expired backups wait for no more.
+	down deletejob.Down
 	// clusterID is this cluster's; empty when nobody knows.
 	clusterID string
 	// done counts what was put in order.

@@ -41,13 +41,13 @@ func fromAnnotations(pod Pod, phase string) []Hook {
 	for _, prefix := range prefixes {
 		a := annotations{prefix: prefix, set: pod.Annotations}
 		if strings.TrimSpace(a.get("command")) != "" {
-			return []Hook{a.hook()}
+			return []Hook{a.hook(phase)}
 		}
 	}
 	return nil
 }
 
-func (a annotations) hook() Hook {
+func (a annotations) hook(phase string) Hook {
 	h := Hook{Source: a.prefix + "command", Container: a.get("container")}
 	warn := func(key, format string, args ...any) {
 		h.Warnings = append(h.Warnings, a.warning(key, format, args...))
@@ -56,7 +56,7 @@ func (a annotations) hook() Hook {
 	if h.Command, ok = parseCommand(a.get("command")); !ok {
 		h.Warnings = append(h.Warnings, a.notAnArray())
 	}
-	if h.OnError = orFail(velerov1.HookErrorMode(a.get("on-error"))); !known(h.OnError) {
+	if h.OnError = modeIn(phase, velerov1.HookErrorMode(a.get("on-error"))); !known(h.OnError) {
 		warn("on-error", "%q is neither %s nor %s; taken as %[3]s", h.OnError, velerov1.HookErrorModeContinue, velerov1.HookErrorModeFail)
 		h.OnError = velerov1.HookErrorModeFail
 	}

@@ -60,7 +60,8 @@ type Hook struct {
 	Container string
 	// Command is the program and its arguments; they may hold passwords.
 	Command []string
-	// OnError is Continue or Fail; empty means Fail.
+	// OnError is Continue or Fail; empty means Fail before, and Continue after, the pod
+	// is taken.
 	OnError velerov1.HookErrorMode
 	// Timeout zero means 30 seconds.
 	Timeout time.Duration
@@ -106,8 +107,8 @@ func New(spec velerov1.BackupHooks, resolve func(string) (schema.GroupResource, 
 		}
 		h.entries = append(h.entries, entry{
 			pods: pods,
-			pre:  fromSpec(field+"."+Pre, written.Name, written.PreHooks),
-			post: fromSpec(field+"."+Post, written.Name, written.PostHooks),
+			pre:  fromSpec(field, Pre, written.Name, written.PreHooks),
+			post: fromSpec(field, Post, written.Name, written.PostHooks),
 		})
 	}
 	return h, nil
@@ -176,23 +177,28 @@ func selection(r velerov1.BackupResourceHookSpec) filter.Spec {
 }
 
 // fromSpec takes over hooks that Validate has accepted.
-func fromSpec(field, name string, written []velerov1.BackupResourceHook) []Hook {
+func fromSpec(field, phase, name string, written []velerov1.BackupResourceHook) []Hook {
 	hooks := make([]Hook, len(written))
 	for i, w := range written {
 		hooks[i] = Hook{
-			Source: indexed(field, i), Name: name, Container: w.Exec.Container, Command: w.Exec.Command,
-			OnError: orFail(w.Exec.OnError), Timeout: orDefault(w.Exec.Timeout),
+			Source: indexed(field+"."+phase, i), Name: name, Container: w.Exec.Container, Command: w.Exec.Command,
+			OnError: modeIn(phase, w.Exec.OnError), Timeout: orDefault(w.Exec.Timeout),
 		}
 	}
 	return hooks
 }
 
-// orFail is the mode of a hook that names none: Velero documents Fail.
-func orFail(mode velerov1.HookErrorMode) velerov1.HookErrorMode {
-	if mode == "" {
-		return velerov1.HookErrorModeFail
+// modeIn is the mode of a hook in a phase, also of one that names none: Velero
+// documents Fail. In Post it goes on all the same, as this does, since what follows
+// may be what lets an application go on.
+func modeIn(phase string, mode velerov1.HookErrorMode) velerov1.HookErrorMode {
+	switch {
+	case mode != "":
+		return mode
+	case phase == Post:
+		return velerov1.HookErrorModeContinue
 	}
-	return mode
+	return velerov1.HookErrorModeFail
 }
 
 func orDefault(timeout metav1.Duration) time.Duration {

@@ -197,7 +197,7 @@ func TestAnnotations(t *testing.T) {
 				pod.Annotations[strings.Replace(key, "/", "hook.backup.velero.io/", 1)] = value
 			}
 			got := new(hooks.Hooks).Of(pod)
-			want := hooks.Plan{Pre: withDefaults(c.pre), Post: withDefaults(c.post)}
+			want := hooks.Plan{Pre: withDefaults(c.pre, velerov1.HookErrorModeFail), Post: withDefaults(c.post, velerov1.HookErrorModeContinue)}
 			ignore := cmpopts.IgnoreFields(hooks.Hook{}, "Source", "Warnings")
 			if diff := cmp.Diff(want, got, ignore); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -214,12 +214,12 @@ func TestAnnotations(t *testing.T) {
 }
 
 // withDefaults is the list of the hook, or no list.
-func withDefaults(h *hooks.Hook) []hooks.Hook {
+func withDefaults(h *hooks.Hook, mode velerov1.HookErrorMode) []hooks.Hook {
 	if h == nil {
 		return nil
 	}
 	if h.OnError == "" {
-		h.OnError = velerov1.HookErrorModeFail
+		h.OnError = mode
 	}
 	if h.Timeout == 0 {
 		h.Timeout = 30 * time.Second

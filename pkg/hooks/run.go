@@ -46,9 +46,9 @@ func (r *Runner) Failed() int { return int(r.failed.Load()) }
 
 // Run runs the hooks of one phase of a pod one after another. failures holds an
 // error for each hook that failed. After one whose failure isn't to be passed
-// over none is run any more, and blocked is true: before the phase Pre has ended
-// well the pod must not be taken. Nothing runs in a pod that has ended, and that
-// is no failure.
+// over, in the phase Post only one that says Fail itself, none is run any more, and
+// blocked is true: before the phase Pre has ended well the pod must not be taken.
+// Nothing runs in a pod that has ended, and that is no failure.
 //
 // When ctx ends so does the wait for the hook at hand, and the rest isn't run.
 // What a pre hook has stopped only its post hook starts again, so Post should be
@@ -66,7 +66,7 @@ func (r *Runner) Run(ctx context.Context, pod Pod, phase string, hooks []Hook) (
 			continue
 		}
 		r.failed.Add(1)
-		fails := orFail(hook.OnError) == velerov1.HookErrorModeFail
+		fails := modeIn(phase, hook.OnError) == velerov1.HookErrorModeFail
 		consequence := ""
 		if fails && phase == Pre {
 			consequence = " keeps the pod out (onError Fail, the default)"

@@ -54,13 +54,17 @@ func runner(run func(ctx context.Context, line string, stdout, stderr io.Writer)
 // web is a pod with two containers.
 var web = hooks.Pod{Namespace: "shop", Name: "web-0", Phase: corev1.PodRunning, Containers: []string{"app", "db"}}
 
-// list makes hooks out of programs; one that ends in "?" continues on errors.
+// list makes hooks out of programs: one that ends in "?" has onError Continue, one
+// in "!" Fail, the others none.
 func list(programs ...string) []hooks.Hook {
 	var made []hooks.Hook
 	for i, p := range programs {
 		h := hooks.Hook{Source: fmt.Sprintf("hooks.resources[0].pre[%d]", i), Name: "quiesce"}
 		if name, ok := strings.CutSuffix(p, "?"); ok {
 			p, h.OnError = name, velerov1.HookErrorModeContinue
+		}
+		if name, ok := strings.CutSuffix(p, "!"); ok {
+			p, h.OnError = name, velerov1.HookErrorModeFail
 		}
 		h.Command = []string{p}
 		made = append(made, h)
@@ -77,18 +81,22 @@ func TestRun(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		pod      hooks.Pod
+		phase    string
 		programs string
 		ran      string
 		failures int
 		blocked  bool
 	}{
-		{"none", web, "", "", 0, false},
-		{"in order", web, "a b c", "a b c", 0, false},
-		{"Fail ends the phase", web, "a bad c", "a bad", 1, true},
-		{"Continue goes on", web, "a bad? c", "a bad c", 1, false},
-		{"Continue, then Fail", web, "bad? bad c d", "bad bad", 2, true},
-		{"a pod that succeeded", ended, "bad b", "", 0, false},
-		{"a pod that failed", failed, "bad b", "", 0, false},
+		{"none", web, hooks.Pre, "", "", 0, false},
+		{"in order", web, hooks.Pre, "a b c", "a b c", 0, false},
+		{"Fail ends the phase", web, hooks.Pre, "a bad c", "a bad", 1, true},
+		{"Continue goes on", web, hooks.Pre, "a bad? c", "a bad c", 1, false},
+		{"Continue, then Fail", web, hooks.Pre, "bad? bad c d", "bad bad", 2, true},
+		{"unset in post goes on: what follows may thaw the application", web, hooks.Post, "bad b bad c", "bad b bad c", 2, false},
+		{"Continue in post", web, hooks.Post, "bad? b", "bad b", 1, false},
+		{"Fail in post ends the phase", web, hooks.Post, "bad bad! c", "bad bad", 2, true},
+		{"a pod that succeeded", ended, hooks.Pre, "bad b", "", 0, false},
+		{"a pod that failed", failed, hooks.Pre, "bad b", "", 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -99,7 +107,7 @@ func TestRun(t *testing.T) {
 				return nil
 			})
 			given := list(strings.Fields(c.programs)...)
-			failures, blocked := r.Run(t.Context(), c.pod, hooks.Pre, given)
+			failures, blocked := r.Run(t.Context(), c.pod, c.phase, given)
 			if got := strings.ReplaceAll(strings.Join(f.ran, " "), "app: ", ""); got != c.ran {
 				t.Errorf("ran %q, want %q", got, c.ran)
 			}
@@ -215,7 +223,7 @@ func TestFailureText(t *testing.T) {
 func TestFailureUnwraps(t *testing.T) {
 	t.Parallel()
 	r, _, _ := runner(func(context.Context, string, io.Writer, io.Writer) error { return exits(7) })
-	failures, blocked := r.Run(t.Context(), web, hooks.Post, list("x", "y"))
+	failures, blocked := r.Run(t.Context(), web, hooks.Post, list("x!", "y"))
 	if !blocked || r.Attempted() != 2 || r.Failed() != 1 {
 		t.Errorf("blocked %v, attempted %d, failed %d", blocked, r.Attempted(), r.Failed())
 	}
