@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/hooks"
 	"github.com/kubectl-velero/kubectl-velero/pkg/modifier"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
@@ -73,7 +74,9 @@ func (s *storageClasses) exists(class string) error {
 	if apierrors.IsNotFound(err) {
 		err = fmt.Errorf("its storage class is changed to %q, which doesn't exist", class)
 	}
-	s.known[class] = err
+	if err == nil || !cluster.MayPass(err) {
+		s.known[class] = err
+	}
 	return err
 }
 
@@ -114,10 +117,33 @@ func (o *operation) modify(resource schema.GroupResource, obj *transform.Object)
 	return transform.Decision{Errors: errs}, nil
 }
 
-// volumeExists reports whether the cluster has a persistent volume.
-func (o *operation) volumeExists(ctx context.Context, name string) bool {
-	_, err := o.writer.Get(ctx, ref.Object{Resource: transform.PersistentVolumes.WithVersion("v1"), Name: name})
-	return err == nil
+// volumeMoves reports whether a volume comes back as clone: its name is taken by one
+// that this restore didn't make, or an earlier attempt made the clone. A volume that
+// an earlier attempt made keeps its name, so that no disk gets two volumes.
+func (o *operation) volumeMoves(ctx context.Context, name, clone string) (bool, error) {
+	_, ours, err := o.liveVolume(ctx, clone)
+	if err != nil || ours {
+		return ours, err
+	}
+	there, ours, err := o.liveVolume(ctx, name)
+	return there && !ours, err
+}
+
+// liveVolume reports whether the cluster has a persistent volume, and whether this
+// restore made it.
+func (o *operation) liveVolume(ctx context.Context, name string) (there, ours bool, err error) {
+	raw, err := o.writer.Get(ctx, ref.Object{Resource: volumesV1, Name: name})
+	if apierrors.IsNotFound(err) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("look for volume %q in the cluster: %w", name, err)
+	}
+	live, err := transform.Parse(raw)
+	if err != nil {
+		return false, false, fmt.Errorf("read volume %q of the cluster: %w", name, err)
+	}
+	return true, o.madeByUs(live), nil
 }
 
 func asErrors(texts []string) []error {

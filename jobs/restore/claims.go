@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type claim struct {
 	snapshot string
 	// info is what the backup says of its volume; nil when it says nothing.
 	info *volume.Info
+	// driver is the CSI driver that the snapshot is of; empty when that isn't known.
+	driver string
 	// obstacle is why its volume can't be made, as far as that was known when the
 	// claim was made; it has been reported.
 	obstacle bool
@@ -33,8 +36,10 @@ type claim struct {
 // claims are those whose volumes are made from CSI snapshots. The zero value is ready; it is
 // safe for concurrent use.
 type claims struct {
-	mu  sync.Mutex
-	all map[ref.Object]*claim
+	mu sync.Mutex
+	// all has them by the names of their snapshots: several of the backup may become
+	// one claim of the cluster.
+	all map[string]*claim
 }
 
 // settle notes what became of a claim.
@@ -46,9 +51,9 @@ func (c *claims) settle(r result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.all == nil {
-		c.all = map[ref.Object]*claim{}
+		c.all = map[string]*claim{}
 	}
-	c.all[r.claim.place] = r.claim
+	c.all[r.claim.snapshot] = r.claim
 }
 
 // list returns all in the order of their names.
@@ -59,7 +64,9 @@ func (c *claims) list() []*claim {
 	for _, claim := range c.all {
 		list = append(list, claim)
 	}
-	slices.SortFunc(list, func(a, b *claim) int { return strings.Compare(a.place.String(), b.place.String()) })
+	slices.SortFunc(list, func(a, b *claim) int {
+		return cmp.Or(strings.Compare(a.place.String(), b.place.String()), strings.Compare(a.snapshot, b.snapshot))
+	})
 	return list
 }
 
@@ -71,33 +78,66 @@ func (o *operation) noteData(ctx context.Context, obj *transform.Object, from tr
 			r.disk = &diskSource{name: from.Name, claim: claimOf(obj)}
 		}
 	case transform.VolumeSnapshotContents:
+		o.snapshots.noteDriver(obj)
 		if m, ok := memberOf(obj); ok && o.preview == nil {
 			if err := o.groups.ensure(ctx, m); err != nil {
 				r.errors = append(r.errors, err)
 			}
 		}
 	case transform.Claims:
-		if decision.FromSnapshot == "" {
-			return r
-		}
-		info := o.source.saved.claims[from]
-		r.claim = &claim{place: r.place, info: info, snapshot: o.snapshotName(from.Namespace, decision.FromSnapshot)}
-		driver := ""
-		if info != nil && info.CSI != nil {
-			driver = info.CSI.Driver
-		}
-		if err := o.snapshots.obstacle(ctx, obj, driver); err != nil {
-			r.claim.obstacle = true
-			r.errors = append(r.errors, fmt.Errorf("its data isn't restored as long as this is so: %w", err))
+		if decision.FromSnapshot != "" {
+			return o.noteClaim(ctx, obj, from, decision.FromSnapshot, r)
 		}
 	}
 	return r
+}
+
+// noteClaim is noteData for a claim whose volume is made from a snapshot.
+func (o *operation) noteClaim(ctx context.Context, obj *transform.Object, from transform.Place, snapshot string, r result) result {
+	c := &claim{place: r.place, info: o.source.saved.claims[from], snapshot: o.snapshotName(from.Namespace, snapshot)}
+	if c.info != nil && c.info.CSI != nil {
+		c.driver = c.info.CSI.Driver
+	}
+	c.driver = cmp.Or(c.driver, o.snapshots.driverOf(c.snapshot))
+	r.claim = c
+	err := o.snapshots.obstacle(ctx, obj, c.driver)
+	if err == nil {
+		return r
+	}
+	c.obstacle = true
+	if !o.snapshots.fillsOthers(ctx, obj, c.driver) {
+		r.errors = append(r.errors, fmt.Errorf("its data isn't restored as long as this is so: %w", err))
+		return r
+	}
+	r.errors = append(r.errors, fmt.Errorf("its data isn't restored: %w; the claim stays without a volume, rather than with an empty one: "+
+		"delete it when this is mended, and restore again", err))
+	if err := standStill(obj, c.snapshot); err != nil {
+		return r.failed(err)
+	}
+	return r
+}
+
+// standStill keeps everybody from making a volume for a claim: it names one that
+// nobody has.
+func standStill(obj *transform.Object, snapshot string) error {
+	spec, err := obj.Edit("spec")
+	if spec != nil {
+		spec["volumeName"] = "not-restored-" + snapshot
+	}
+	return err
 }
 
 // meetClaim deals with a claim that is there: it keeps the volume that it has.
 func meetClaim(ctx context.Context, o *operation, obj, live *transform.Object, r result) result {
 	if r.claim == nil {
 		return o.compare(ctx, obj, live, r)
+	}
+	var spec struct{ DataSource struct{ Name string } }
+	if err := live.Read("spec", &spec); err != nil {
+		return r.failed(err)
+	}
+	if spec.DataSource.Name == r.claim.snapshot { // of several that become one it is the one that was made
+		return o.resume(ctx, obj, live.Applied(), live.UID(), r)
 	}
 	if err := keepVolume(obj, live); err != nil {
 		return r.failed(err)
@@ -149,7 +189,8 @@ var (
 // selectedNode is, on a claim that waits for a pod, the node of the one that came.
 const selectedNode = "volume.kubernetes.io/selected-node"
 
-// waitsForPod reports whether a claim waits until a pod uses it, and none does yet.
+// waitsForPod reports whether a claim waits until a pod that uses it is scheduled, and
+// none is yet.
 func waitsForPod(pvc *corev1.PersistentVolumeClaim, late map[string]bool) bool {
 	return pvc.Spec.StorageClassName != nil && late[*pvc.Spec.StorageClassName] && pvc.Annotations[selectedNode] == ""
 }

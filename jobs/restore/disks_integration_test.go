@@ -242,6 +242,42 @@ func TestDiskBesideItsOriginal(t *testing.T) {
 	}
 }
 
+// A disk gets one volume, by whatever name, however often a restore is tried.
+func TestMovedDiskOfASecondAttempt(t *testing.T) {
+	t.Parallel()
+	d := newDisks(t)
+	d.makeLocation()
+	clean, beside, target := d.app+"-clean", d.app+"-beside", d.app+"-copy"
+	d.saved(clean, "clean")
+	d.saved(beside, "beside")
+	d.write()
+	d.apply(d.objects[2]) // the original of one
+	if summary, _ := d.restore("r", velerov1.RestoreSpec{BackupName: "b", NamespaceMapping: map[string]string{d.app: target}}, d.inCloud); summary.Outcome != report.Completed {
+		t.Fatalf("summary %+v, results %+v", summary, d.results("r"))
+	}
+	volumes := func() []string {
+		list, err := d.kube.CoreV1().PersistentVolumes().List(t.Context(), metav1.ListOptions{LabelSelector: velerov1.RestoreNameLabel + "=r"})
+		d.must(err)
+		var names []string
+		for _, pv := range list.Items {
+			if pv.Spec.ClaimRef.Namespace == target {
+				names = append(names, pv.Name)
+			}
+		}
+		return names
+	}
+	first := volumes()
+	d.dropVolume(beside)
+	d.reopen("r")
+	summary, _ := d.run("r", func(cfg *restore.Config) { d.inCloud(cfg); cfg.Attempt = 2 })
+	if summary.Outcome != report.Completed || d.made() != 2 {
+		t.Errorf("summary %+v, %d disks, results %+v", summary, d.made(), d.results("r"))
+	}
+	if diff := cmp.Diff(first, volumes()); diff != "" || len(first) != 2 {
+		t.Errorf("volumes (-first +second attempt):\n%s", diff)
+	}
+}
+
 // A volume on its way out is waited for; one that its policy keeps isn't.
 func TestVolumesThatGo(t *testing.T) {
 	t.Parallel()

@@ -148,9 +148,10 @@ func testSelectedFixtureOfVelero(t *testing.T) {
 	summary, _ := w.restore("r", velerov1.RestoreSpec{BackupName: "shop-selected", NamespaceMapping: map[string]string{"shop": w.app}}, nil)
 	// The selector left the pod's account out of the backup.
 	errs := w.results("r").Errors.Namespaces[w.app]
-	if summary.Errors != 1 || len(errs) != 1 || !strings.Contains(errs[0], `serviceaccount "web" not found`) {
+	if summary.Errors != 2 || len(errs) != 1 || !strings.Contains(errs[0], `serviceaccount "web" not found`) {
 		t.Errorf("summary %+v, results %+v", summary, w.results("r"))
 	}
+	w.said(w.errors("r"), "shop-data", "belongs to claim shop/data", w.app+"/data")
 	if w.get("deployments.apps", w.app, "web") == nil || w.get("configmaps", w.app, "web-config") == nil {
 		t.Error("the selected objects are not there")
 	}

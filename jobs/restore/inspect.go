@@ -49,7 +49,7 @@ func (o *operation) connect(ctx context.Context) error {
 		PreserveNodePorts: spec.PreserveNodePorts != nil && *spec.PreserveNodePorts,
 		RestoreVolumes:    o.restoresData(),
 		Volumes:           o.volumes,
-		VolumeExists:      func(name string) bool { return o.volumeExists(ctx, name) },
+		VolumeMoves:       func(name, clone string) (bool, error) { return o.volumeMoves(ctx, name, clone) },
 		SnapshotName:      o.snapshotName,
 		SnapshotClass:     func(driver, name string) string { return o.snapshots.class(ctx, driver, name) },
 		SnapshotSelected:  func(p transform.Place) bool { return o.selection.place(p) },

@@ -198,7 +198,12 @@ func (o *operation) prepare(ctx context.Context, obj *transform.Object, r result
 		r.warnings = append(r.warnings, fmt.Errorf("it still mentions a namespace of the backup, which was left as it is: %s", strings.Join(decision.Mentions, ", ")))
 	}
 	if err != nil {
-		return nil, r.failed(fmt.Errorf("prepare it: %w", err))
+		err = fmt.Errorf("prepare it: %w", err)
+		if o.preview == nil && cluster.MayPass(err) {
+			r.retry = err
+			return nil, r
+		}
+		return nil, r.failed(err)
 	}
 	if decision.Reprovision {
 		o.volumes.Reprovision(original.Name)

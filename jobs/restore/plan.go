@@ -43,6 +43,7 @@ func newPlan(c *contents, s *selection, served *cluster.Resources, all []cluster
 			p.Missing = append(p.Missing, k)
 		}
 	}
+	s.bringNeeded(c, served)
 	for place := range s.needed {
 		p.Waves[cluster.WaveOf(all, place.Resource)] = true
 		if !s.kind(place.Resource, place.Namespace != "") || !s.objects.Includes(place.Resource, place.Namespace, place.Name) {
@@ -77,15 +78,36 @@ func (s *selection) count(k *kind, namespaces *[]string) int {
 	return n
 }
 
+// bringNeeded adds to the selection the definitions of needed objects whose kinds the
+// cluster lacks: the filters may leave out all others of such a kind.
+func (s *selection) bringNeeded(c *contents, served *cluster.Resources) {
+	kinds := map[schema.GroupResource]bool{}
+	for place := range s.needed {
+		kinds[place.Resource] = true
+	}
+	for resource := range kinds {
+		if _, known := served.Lookup(resource); !known {
+			s.defines(c, resource)
+		}
+	}
+}
+
 // defines reports whether the archive's definition of a kind is restored, and
 // sees to it that it is when the filters leave that open.
 func (s *selection) defines(c *contents, resource schema.GroupResource) bool {
-	place := transform.Place{Resource: definitions, Name: resource.String()}
-	if !slices.Contains(c.definitions, place.Name) {
-		return false
+	if slices.Contains(c.definitions, resource.String()) {
+		s.need(definitionOf(resource))
 	}
-	s.need(place)
-	return s.place(place)
+	return s.brings(c, resource)
+}
+
+// brings reports whether the archive's definition of a kind is restored.
+func (s *selection) brings(c *contents, resource schema.GroupResource) bool {
+	return slices.Contains(c.definitions, resource.String()) && s.place(definitionOf(resource))
+}
+
+func definitionOf(resource schema.GroupResource) transform.Place {
+	return transform.Place{Resource: definitions, Name: resource.String()}
 }
 
 // sameFields are versions whose objects can be restored in another, that has the same

@@ -236,6 +236,25 @@ func TestPlanOfTheFixture(t *testing.T) {
 	}
 }
 
+// What a needed object's kind needs is settled before anything is restored, and asking
+// changes nothing any more.
+func TestPlanBringsTheKindsOfNeededObjects(t *testing.T) {
+	t.Parallel()
+	c := fixtureContents(t)
+	kind := transform.VolumeSnapshotContents
+	c.definitions = append(c.definitions, kind.String())
+	s := choose(t, velerov1.RestoreSpec{IncludedNamespaces: []string{"shop"}}, c)
+	if s.brings(c, kind) || len(s.needed) > 0 {
+		t.Errorf("before anything needs it: needed %v", s.needed)
+	}
+	content := transform.Place{Resource: kind, Name: "content"}
+	s.need(content)
+	newPlan(c, s, modern(t), cluster.Waves())
+	if !s.needed[definitionOf(kind)] || !s.brings(c, kind) {
+		t.Errorf("needed %v", s.needed)
+	}
+}
+
 func TestMissingNamesWhatTheClusterHas(t *testing.T) {
 	t.Parallel()
 	served := servedBy(t, map[string][]metav1.APIResource{

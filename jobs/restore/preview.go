@@ -158,10 +158,10 @@ func (o *operation) previewOthers(p *report.PreviewItem, r result) {
 	}
 }
 
-// brings reports whether the archive's definition of a kind is restored.
+// brings reports whether the restore adds a kind to the cluster.
 func (o *operation) brings(resource schema.GroupResource) bool {
 	_, known := o.served.Lookup(resource)
-	return !known && o.selection.defines(o.contents, resource)
+	return !known && o.selection.brings(o.contents, resource)
 }
 
 // judge says what would become of an object that is to be created.
@@ -203,6 +203,12 @@ func (o *operation) judgeLive(ctx context.Context, obj *transform.Object, r resu
 	if err != nil {
 		p.Action, p.Reason = report.PreviewRefuse, err.Error()
 		return
+	}
+	if resource == transform.PersistentVolumes {
+		if err := ofAnother(obj, live); err != nil {
+			p.Action, p.Reason = report.PreviewRefuse, err.Error()
+			return
+		}
 	}
 	keep := keeps(resource, live)
 	if r.claim != nil {

@@ -33,8 +33,8 @@ const (
 	// remindEvery is how often csi-snapshotter is reminded of the snapshots that claims
 	// wait for: one that wasn't ready at once it may look at again in minutes only.
 	remindEvery = 20 * time.Second
-	// podGrace is how long a claim may wait for a pod to be scheduled, unless claims
-	// may wait less than twice as long.
+	// podGrace is how long a claim that no pod mounts may wait for a pod to be
+	// scheduled, unless claims may wait less than twice as long.
 	podGrace = 15 * time.Second
 )
 
@@ -168,6 +168,10 @@ func (o *operation) claimsIn(ctx context.Context, waiting map[ref.Object]*claim,
 func (o *operation) meetVolumes(ctx context.Context, waiting map[ref.Object]*claim, claims map[ref.Object]*corev1.PersistentVolumeClaim, late map[string]bool, patience bool) {
 	bound := &errgroup.Group{}
 	bound.SetLimit(o.Workers)
+	var used map[ref.Object]bool
+	if patience {
+		used = o.usedClaims(ctx, claims, late)
+	}
 	for place, c := range waiting {
 		pvc := claims[place]
 		switch {
@@ -177,7 +181,7 @@ func (o *operation) meetVolumes(ctx context.Context, waiting map[ref.Object]*cla
 			bound.Go(func() error { o.bound(ctx, c, pvc); return nil })
 		case pvc.Status.Phase == corev1.ClaimLost:
 			o.claimFailed(c, fmt.Errorf("its data isn't restored: its volume %q is lost", pvc.Spec.VolumeName))
-		case patience && waitsForPod(pvc, late):
+		case patience && waitsForPod(pvc, late) && !used[place]:
 			o.groups.need(c)
 			o.claimWarning(c, fmt.Errorf("its volume is made when a pod uses it (storage class %q waits for that); the volume's labels and reclaim policy are not those of the backup then", *pvc.Spec.StorageClassName))
 		default:
@@ -190,7 +194,12 @@ func (o *operation) meetVolumes(ctx context.Context, waiting map[ref.Object]*cla
 
 // bound finishes a claim that has its volume.
 func (o *operation) bound(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim) {
-	if err := o.likeBefore(ctx, c, pvc); err != nil {
+	pv, err := o.volumeFor(ctx, c, pvc)
+	if err != nil { // the snapshot's objects stay
+		o.claimFailed(c, err)
+		return
+	}
+	if err := o.likeBefore(ctx, c, pv); err != nil {
 		o.claimFailed(c, err)
 	}
 	o.restored.claim(c, pvc.Spec.VolumeName)
@@ -198,24 +207,40 @@ func (o *operation) bound(ctx context.Context, c *claim, pvc *corev1.PersistentV
 	o.Log.Info("claim has its volume", "namespace", c.place.Namespace, "name", c.place.Name, "volume", pvc.Spec.VolumeName)
 }
 
-// likeBefore gives the volume of a claim the labels and the reclaim policy that the
-// one in the backup had.
-func (o *operation) likeBefore(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim) error {
-	if c.info == nil || c.info.PV == nil {
-		return nil
-	}
+// volumeFor returns the volume of a claim, if it can have been made from the snapshot.
+func (o *operation) volumeFor(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim) (*corev1.PersistentVolume, error) {
 	place := ref.Object{Resource: volumesV1, Kind: "PersistentVolume", Name: pvc.Spec.VolumeName}
 	raw, err := o.writer.Get(ctx, place)
 	if err != nil {
-		return fmt.Errorf("get its volume %q: %w", place.Name, err)
+		return nil, fmt.Errorf("get its volume %q: %w", place.Name, err)
 	}
 	pv := &corev1.PersistentVolume{}
 	if err := json.Unmarshal(raw, pv); err != nil {
-		return fmt.Errorf("decode its volume %q: %w", place.Name, err)
+		return nil, fmt.Errorf("decode its volume %q: %w", place.Name, err)
 	}
 	if owner := pv.Spec.ClaimRef; owner == nil || owner.Namespace != pvc.Namespace || owner.Name != pvc.Name {
-		return fmt.Errorf("its volume %q is bound to another claim", place.Name)
+		return nil, fmt.Errorf("its volume %q is bound to another claim", place.Name)
 	}
+	return pv, madeBy(c.driver, pv)
+}
+
+// madeBy checks that a volume is of the CSI driver that has the snapshot. Others make
+// volumes too, and don't look at snapshots.
+func madeBy(driver string, pv *corev1.PersistentVolume) error {
+	if csi := pv.Spec.CSI; csi != nil && (driver == "" || strings.EqualFold(csi.Driver, driver)) {
+		return nil
+	}
+	return fmt.Errorf("its data isn't restored: its volume %q isn't of CSI driver %q, which has the snapshot; "+
+		"hint: delete the claim, see to it that its storage class is one of that driver, and restore again", pv.Name, driver)
+}
+
+// likeBefore gives the volume of a claim the labels and the reclaim policy that the
+// one in the backup had.
+func (o *operation) likeBefore(ctx context.Context, c *claim, pv *corev1.PersistentVolume) error {
+	if c.info == nil || c.info.PV == nil {
+		return nil
+	}
+	place := ref.Object{Resource: volumesV1, Kind: "PersistentVolume", Name: pv.Name}
 	patch := volumePatch(pv, c.info.PV.Labels, corev1.PersistentVolumeReclaimPolicy(c.info.PV.ReclaimPolicy))
 	if len(patch) == 0 {
 		return nil

@@ -15,6 +15,9 @@ import (
 // remembers the UID of the claim it had. That is said, or mended when existing
 // objects are to be updated.
 func meetVolume(ctx context.Context, o *operation, obj, live *transform.Object, r result) result {
+	if err := ofAnother(obj, live); err != nil {
+		return r.failed(err)
+	}
 	var status corev1.PersistentVolumeStatus
 	if err := live.Read("status", &status); err != nil {
 		return r.failed(err)
@@ -31,4 +34,18 @@ func meetVolume(ctx context.Context, o *operation, obj, live *transform.Object, 
 		"%w: its claim was deleted and it isn't free for the restored one (phase Released); hint: kubectl patch pv %s --type merge -p '{\"spec\":{\"claimRef\":{\"uid\":null,\"resourceVersion\":null}}}'",
 		differs("PersistentVolume", obj.Name()), obj.Name()))
 	return r
+}
+
+// ofAnother is an error when a volume of the cluster belongs to another claim than the
+// one of the backup would: nothing may take it from that, not even an update.
+func ofAnother(obj, live *transform.Object) error {
+	has, wants := claimOf(live), claimOf(obj)
+	if has.Name == "" || has == wants {
+		return nil
+	}
+	err := fmt.Errorf("%w: it belongs to claim %s/%s", differs("PersistentVolume", obj.Name()), has.Namespace, has.Name)
+	if wants.Name == "" {
+		return err
+	}
+	return fmt.Errorf("%w; claim %s/%s, which names it, stays without a volume", err, wants.Namespace, wants.Name)
 }

@@ -24,7 +24,8 @@ type snapshots struct {
 	*operation
 
 	mu      sync.Mutex
-	made    map[string]int // by name: a snapshot and its content make two
+	made    map[string]int    // by name: a snapshot and its content make two
+	of      map[string]string // the drivers of contents, by their names in this restore
 	classes func() []snapshotClass
 	drivers map[string]func() error
 	storage map[string]func() (string, error)
@@ -35,7 +36,7 @@ type snapshotClass struct{ name, driver string }
 
 func newSnapshots(o *operation) *snapshots {
 	return &snapshots{
-		operation: o, made: map[string]int{},
+		operation: o, made: map[string]int{}, of: map[string]string{},
 		drivers: map[string]func() error{}, storage: map[string]func() (string, error){},
 	}
 }
@@ -58,6 +59,25 @@ func (s *snapshots) note(r result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made[r.place.Name]++
+}
+
+// noteDriver notes whose snapshot a content, as it is to be created, stands for.
+func (s *snapshots) noteDriver(obj *transform.Object) {
+	var spec struct{ Driver string }
+	if obj.Read("spec", &spec) != nil { // the API server says what is wrong with it
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of[obj.Name()] = spec.Driver
+}
+
+// driverOf is the driver of a content by its name in this restore; empty when that
+// isn't known.
+func (s *snapshots) driverOf(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[name]
 }
 
 // whole reports whether both a snapshot and its content were made.
@@ -143,9 +163,22 @@ func (s *snapshots) obstacle(ctx context.Context, obj *transform.Object, driver 
 		return err
 	case provisioner != "" && driver != "" && !strings.EqualFold(provisioner, driver):
 		return fmt.Errorf("its snapshot is of CSI driver %q, but its storage class %q is of %q; hint: map the class to one of that driver with a ConfigMap labelled %s", driver, class, provisioner, velerov1.ChangeStorageClassLabel)
-
 	}
 	return nil
+}
+
+// fillsOthers reports whether somebody other than the driver may make a volume for a
+// claim: many provisioners don't look at a snapshot, and make an empty one.
+func (s *snapshots) fillsOthers(ctx context.Context, obj *transform.Object, driver string) bool {
+	var spec struct{ StorageClassName *string }
+	if obj.Read("spec", &spec) != nil || spec.StorageClassName == nil {
+		return true // the cluster's default class, whatever that is
+	}
+	if *spec.StorageClassName == "" {
+		return false
+	}
+	provisioner, err := s.provisioner(ctx, *spec.StorageClassName)
+	return err == nil && (provisioner == "" || !strings.EqualFold(provisioner, driver))
 }
 
 // installed looks once whether a CSI driver is in the cluster.

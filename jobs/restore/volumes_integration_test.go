@@ -108,7 +108,7 @@ func TestVolumeThatExistsWhenItsClaimMoves(t *testing.T) {
 	w.backedUpBy("b", map[string]string{snapshotted: "NativeSnapshot", gone: "NativeSnapshot"})
 	target := w.app + "-copy"
 	summary, _ := w.restore("r", velerov1.RestoreSpec{BackupName: "b", NamespaceMapping: map[string]string{w.app: target}, RestorePVs: new(bool)}, nil)
-	if summary.Outcome != report.Completed {
+	if summary.Outcome != report.PartiallyFailed || summary.Errors != 1 {
 		t.Errorf("summary %+v, results %+v", summary, w.results("r"))
 	}
 	clone := w.volumeOf(target, snapshotted)
@@ -125,7 +125,18 @@ func TestVolumeThatExistsWhenItsClaimMoves(t *testing.T) {
 			t.Errorf("the existing volume %s is now of a claim in %v", name, got)
 		}
 	}
-	w.said(w.warnings("r"), plain, "already exists")
+	w.said(w.errors("r"), plain, "already exists", target+"/"+plain, "stays without a volume")
+
+	for name, policy := range map[string]velerov1.PolicyType{"updated": velerov1.PolicyTypeUpdate, "recreated": velerov1.PolicyTypeRecreate} {
+		spec := velerov1.RestoreSpec{BackupName: "b", NamespaceMapping: map[string]string{w.app: target + "-" + name}, ExistingResourcePolicy: policy}
+		spec.IncludedResources = []string{"persistentvolumes"}
+		spec.RestorePVs = new(bool)
+		w.restore(name, spec, nil)
+		if got := w.claimOf(plain)["namespace"]; got != w.app {
+			t.Errorf("%s: the existing volume is now of a claim in %v", name, got)
+		}
+		w.said(w.errors(name), plain, "already exists")
+	}
 }
 
 // nodePorts are those of a service, by the names of its ports.

@@ -81,29 +81,42 @@ func withoutData(o *Options, data VolumeData) Decision {
 
 // besideOriginal gives a volume with a disk snapshot another name when its claim
 // moves to another namespace and the cluster still has the volume: claim and
-// original stay together, and the moved claim gets the copy. A copy without a disk
-// of its own names the same storage, so that it must not take the storage along
-// when it goes.
+// original stay together, and the moved claim gets the copy.
 func besideOriginal(o *Options, obj *Object, namespace string) (Decision, error) {
-	decision := Decision{Disk: o.RestoreVolumes}
-	if o.target(namespace) == namespace || o.VolumeExists == nil || !o.VolumeExists(obj.Name()) {
-		return decision, nil
+	original, clone := obj.Name(), cloneName(o, obj.Name())
+	_, moves := o.Volumes.Renamed(original) // when it is tried again
+	if !moves && o.target(namespace) != namespace && o.VolumeMoves != nil {
+		var err error
+		if moves, err = o.VolumeMoves(original, clone); err != nil {
+			return Decision{}, err
+		}
 	}
-	original := obj.Name()
-	obj.SetAnnotation(velerov1.OriginalPVNameAnnotation, original)
-	obj.SetName(cloneName(o, original))
-	o.Volumes.Rename(original, obj.Name())
+	if moves {
+		obj.SetAnnotation(velerov1.OriginalPVNameAnnotation, original)
+		obj.SetName(clone)
+		o.Volumes.Rename(original, clone)
+	}
 	if o.RestoreVolumes {
-		return decision, nil
+		return Decision{Disk: true}, nil
 	}
+	return withOldDisk(obj)
+}
+
+// withOldDisk is about a volume that comes back without a disk of its own: another
+// volume, in this cluster or another, may be on the same disk. It must not take that
+// along when it goes.
+func withOldDisk(obj *Object) (Decision, error) {
 	spec, err := obj.Edit("spec")
-	if err != nil {
+	if err != nil || spec == nil {
 		return Decision{}, err
 	}
-	spec["persistentVolumeReclaimPolicy"] = string(corev1.PersistentVolumeReclaimRetain)
-	decision.Warnings = []error{fmt.Errorf(
-		"the cluster has a volume %q: it comes back as %q with the same storage, and with reclaim policy Retain", original, obj.Name())}
-	return decision, nil
+	const policy = "persistentVolumeReclaimPolicy"
+	if spec[policy] == string(corev1.PersistentVolumeReclaimRetain) {
+		return Decision{}, nil
+	}
+	spec[policy] = string(corev1.PersistentVolumeReclaimRetain)
+	return Decision{Warnings: []error{fmt.Errorf(
+		"it comes back as %q on the disk that it had, whatever is on that now, and with reclaim policy Retain: others may use the disk", obj.Name())}}, nil
 }
 
 // cloneName is the same whenever a restore is tried again.

@@ -34,15 +34,16 @@ func claimData(o *Options, obj *Object) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	if err := obj.removeFrom("spec", "volumeName"); err != nil || !o.RestoreVolumes {
+	data := o.Volumes.Data(volume, obj.Namespace(), obj.Name())
+	if moved && data.Failed && o.RestoreVolumes {
+		return Decision{Errors: []error{errors.New(
+			"its data isn't in the backup: moving it failed then; it stays without a volume; hint: delete it and make it anew for an empty one")}}, nil
+	}
+	if err := obj.removeFrom("spec", "volumeName"); err != nil {
 		return Decision{}, err
 	}
-	if moved {
-		if o.Volumes.Reprovisioned(volume) {
-			return Decision{}, nil // said with the volume
-		}
-		return Decision{Errors: []error{errors.New(
-			"its data isn't restored: this version restores no CSISnapshot whose data was moved; it gets an empty volume")}}, nil
+	if moved || !o.RestoreVolumes {
+		return emptied(o, o.Volumes.Reprovisioned(volume) && (data.Moved || !moved)), nil
 	}
 	spec, err := obj.Edit("spec")
 	if spec == nil {
@@ -53,6 +54,19 @@ func claimData(o *Options, obj *Object) (Decision, error) {
 		"apiGroup": snapshots, "kind": snapshotKind, "name": o.snapshotName(obj.Namespace(), snapshot),
 	}
 	return Decision{FromSnapshot: snapshot}, nil
+}
+
+// emptied is about a claim that gets an empty volume, unless that was said with the
+// volume that it had.
+func emptied(o *Options, said bool) Decision {
+	switch {
+	case said:
+		return Decision{}
+	case !o.RestoreVolumes:
+		return Decision{Warnings: []error{errors.New("its data isn't restored, as was asked for; it gets an empty volume")}}
+	}
+	return Decision{Errors: []error{errors.New(
+		"its data isn't restored: this version restores no CSISnapshot whose data was moved; it gets an empty volume")}}
 }
 
 // restoredSnapshot is what a restore, ours or Velero's, calls a snapshot.

@@ -36,10 +36,11 @@ type Options struct {
 	// Volumes says how volumes were backed up and what became of them; nil when
 	// nothing is known.
 	Volumes *Volumes
-	// VolumeExists reports whether the cluster has a persistent volume of a
-	// name; nil means that it has none. It is asked only for volumes with a
-	// snapshot whose claim moves to another namespace.
-	VolumeExists func(name string) bool
+	// VolumeMoves reports whether a persistent volume comes back under the name
+	// clone: the cluster has one of its name that this restore didn't make, or the
+	// clone that it made. Nil means that it doesn't. It is asked only for volumes
+	// with a snapshot whose claim moves to another namespace.
+	VolumeMoves func(name, clone string) (bool, error)
 	// SnapshotName is the name that this restore gives to a VolumeSnapshot of the
 	// backup, and to its content; nil keeps the name.
 	SnapshotName func(namespace, name string) string

@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	stdcmp "cmp"
+	"errors"
 	"regexp"
 	"testing"
 
@@ -78,8 +79,11 @@ spec:
 		name: "disk snapshot", resource: "persistentvolumes", options: backedUp(transform.VolumeNativeSnapshot),
 		in: with(bound, "Delete"), want: with(free, "Delete"), decision: transform.Decision{Disk: true},
 	}, {
-		name: "disk snapshot, object only", resource: "persistentvolumes", options: objectsOnly(backedUp(transform.VolumeNativeSnapshot)),
-		in: with(bound, "Delete"), want: with(free, "Delete"),
+		name: "disk snapshot, object only", resource: "persistentvolumes", options: objectsOnly(backedUp(transform.VolumeNativeSnapshot)), problems: 1,
+		in: with(bound, "Delete"), want: with(free, "Retain"),
+	}, {
+		name: "disk snapshot, object only, of a volume that keeps its disk", resource: "persistentvolumes", options: objectsOnly(backedUp(transform.VolumeNativeSnapshot)),
+		in: with(bound, "Retain"), want: with(free, "Retain"),
 	}, {
 		name: "disk snapshot that failed, of a volume that went with its claim", resource: "persistentvolumes", problems: 1,
 		options:  recorded(transform.VolumeData{Method: transform.VolumeNativeSnapshot, Failed: true}),
@@ -126,8 +130,19 @@ spec:
 func snapshotted(exists bool) transform.Options {
 	return options(backedUp(transform.VolumeNativeSnapshot), func(o *transform.Options) {
 		o.RestoreVolumes = false
-		o.VolumeExists = func(name string) bool { return exists && name == "x" }
+		o.VolumeMoves = func(name, _ string) (bool, error) { return exists && name == "x", nil }
 	})
+}
+
+// A cluster that doesn't answer has no say in what a volume is called.
+func TestVolumeOfAClusterThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("no answer")
+	opts := snapshotted(false)
+	opts.VolumeMoves = func(string, string) (bool, error) { return false, broken }
+	if _, err := transform.New(opts).Apply(transform.PersistentVolumes, volume(t, "shop")); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestVolumeBesideItsOriginal(t *testing.T) {
@@ -219,7 +234,7 @@ func TestVolumeKeepsItsName(t *testing.T) {
 		"it isn't in the cluster":        {snapshotted(false), "shop"},
 		"its claim doesn't move":         {snapshotted(true), "other"},
 		"there is no way to know":        {options(backedUp(transform.VolumeNativeSnapshot), func(o *transform.Options) { o.RestoreVolumes = false }), "shop"},
-		"it has no snapshot, and exists": {options(func(o *transform.Options) { o.VolumeExists = func(string) bool { return true } }), "shop"},
+		"it has no snapshot, and exists": {options(func(o *transform.Options) { o.VolumeMoves = func(string, string) (bool, error) { return true, nil } }), "shop"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

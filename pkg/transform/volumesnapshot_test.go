@@ -130,6 +130,13 @@ func TestSnapshotThatFailedInTheBackup(t *testing.T) {
 	}
 }
 
+// movedData is a backup that says that the data of the volume pv1 was moved, or was to be.
+func movedData(failed bool) func(*transform.Options) {
+	return func(o *transform.Options) {
+		o.Volumes = transform.NewVolumes(map[string]transform.VolumeData{"pv1": {Method: transform.VolumeCSISnapshot, Moved: true, Failed: failed}}, nil)
+	}
+}
+
 func TestClaimWithSnapshot(t *testing.T) {
 	t.Parallel()
 	const claims = "persistentvolumeclaims"
@@ -153,14 +160,28 @@ func TestClaimWithSnapshot(t *testing.T) {
 		decision: transform.Decision{FromSnapshot: "velero-data-x"},
 	}, {
 		name: "no data asked for", resource: claims, options: objectsOnly(named),
-		in: claim(snapshot, `, volumeName: pv1`), want: restored(``),
+		in: claim(snapshot, `, volumeName: pv1`), want: restored(``), problems: 1,
+	}, {
+		name: "no data asked for, which was said with the volume", resource: claims,
+		options: objectsOnly(func(o *transform.Options) { o.Volumes = transform.NewVolumes(nil, nil); o.Volumes.Reprovision("pv1") }),
+		in:      claim(snapshot, `, volumeName: pv1`), want: restored(``),
 	}, {
 		name: "its data was moved", resource: claims, options: named, problems: 1,
 		in: claim(snapshot+moved, `, volumeName: pv1`), want: restored(``),
 	}, {
 		name: "its data was moved, which was said", resource: claims,
+		options: func(o *transform.Options) { movedData(false)(o); o.Volumes.Reprovision("pv1") },
+		in:      claim(moved, `, volumeName: pv1`), want: restored(``),
+	}, {
+		name: "its data was moved, of which its volume knew nothing", resource: claims, problems: 1,
 		options: func(o *transform.Options) { o.Volumes = transform.NewVolumes(nil, nil); o.Volumes.Reprovision("pv1") },
 		in:      claim(moved, `, volumeName: pv1`), want: restored(``),
+	}, {
+		name: "its data could not be moved", resource: claims, problems: 1, options: movedData(true),
+		in: claim(moved, `, volumeName: pv1`), want: restored(`, volumeName: pv1`),
+	}, {
+		name: "its data could not be moved, and isn't asked for", resource: claims, problems: 1, options: objectsOnly(movedData(true)),
+		in: claim(moved, `, volumeName: pv1`), want: restored(``),
 	}, {
 		name: "was made by a restore once", resource: claims, options: named,
 		in:   claim("", `, dataSource: {kind: VolumeSnapshot, name: `+old+`}, dataSourceRef: {kind: VolumeSnapshot, name: `+old+`}`),

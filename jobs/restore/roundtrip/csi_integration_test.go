@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/catalog"
@@ -263,22 +265,86 @@ func TestSecondAttempt(t *testing.T) {
 	w.has(c, target, "one", "one")
 }
 
-// Claims that wait for a pod don't hold up the restore.
+// Claims that wait for a pod don't hold up the restore, unless a pod mounts them.
 func TestClaimThatWaitsForAPod(t *testing.T) {
 	t.Parallel()
-	w, c, b := backedUp(t, "one")
+	w, c, b := backedUp(t, "one", "mounted")
 	class := w.lateClass(c)
 	w.must(unstructured.SetNestedField(b.objects[3].Object, class, "spec", "storageClassName"))
+	w.must(unstructured.SetNestedField(b.objects[7].Object, class, "spec", "storageClassName"))
+	b.objects = append(b.objects, w.podOf("mounted")...)
 	w.write(b)
 	target := w.app + "-copy"
 	summary := w.restore("r", velerov1.RestoreSpec{NamespaceMapping: map[string]string{w.app: target}}, func(cfg *restore.Config) { cfg.ProvisionTimeout = 4 * time.Second })
-	warnings, _ := w.texts("r")
-	if summary.Outcome != report.Completed || len(warnings) != 1 {
-		t.Errorf("summary %+v, warnings %q", summary, warnings)
+	warnings, errs := w.texts("r")
+	if summary.Outcome != report.PartiallyFailed || len(warnings) != 1 || len(errs) != 1 {
+		t.Errorf("summary %+v, warnings %q, errors %q", summary, warnings, errs)
 	}
 	w.said(warnings, "one", "when a pod uses it")
-	if diff := cmp.Diff(1, len(w.restored(snapshots, target, "r"))); diff != "" {
-		t.Errorf("the snapshot that it waits for (-want +got):\n%s", diff)
+	w.said(errs, "claims/mounted", "no volume after 4s")
+	if diff := cmp.Diff(2, len(w.restored(snapshots, target, "r"))); diff != "" {
+		t.Errorf("the snapshots that they wait for (-want +got):\n%s", diff)
+	}
+}
+
+// podOf is a pod of the backup that mounts a claim, and its account.
+func (w *world) podOf(claim string) []*unstructured.Unstructured {
+	meta := map[string]any{"name": claim, "namespace": w.app}
+	account := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}}
+	return []*unstructured.Unstructured{account, {Object: map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": meta,
+		"spec": map[string]any{
+			"serviceAccountName": claim, "automountServiceAccountToken": false,
+			"containers": []any{map[string]any{"name": "c", "image": "example.com/i"}},
+			"volumes":    []any{map[string]any{"name": "v", "persistentVolumeClaim": map[string]any{"claimName": claim}}},
+		},
+	}}}
+}
+
+// Two claims of the backup that become one have two snapshots: one makes the volume,
+// and none is left.
+func TestClaimsThatBecomeOne(t *testing.T) {
+	t.Parallel()
+	w, c, b := backedUp(t, "one")
+	second := w.app + "-second"
+	for _, u := range b.objects[:4] {
+		u = u.DeepCopy()
+		if u.GetNamespace() != "" {
+			u.SetNamespace(second)
+		} else {
+			u.SetName(u.GetName() + "-second")
+		}
+		switch u.GetKind() {
+		case "VolumeSnapshotContent":
+			w.must(unstructured.SetNestedField(u.Object, second, "spec", "volumeSnapshotRef", "namespace"))
+		case "VolumeSnapshot":
+			w.must(unstructured.SetNestedField(u.Object, b.objects[0].GetName()+"-second", "status", "boundVolumeSnapshotContentName"))
+		case "PersistentVolume":
+			w.must(unstructured.SetNestedField(u.Object, second, "spec", "claimRef", "namespace"))
+		case "PersistentVolumeClaim":
+			w.must(unstructured.SetNestedField(u.Object, b.objects[2].GetName()+"-second", "spec", "volumeName"))
+		}
+		b.objects = append(b.objects, u)
+	}
+	info := b.infos[0]
+	info.PVName, info.PVCNamespace = info.PVName+"-second", second
+	b.infos = append(b.infos, info)
+	w.write(b)
+	target := w.app + "-copy"
+	summary := w.restore("become-one", velerov1.RestoreSpec{NamespaceMapping: map[string]string{w.app: target, second: target}}, nil)
+	warnings, errs := w.texts("become-one")
+	if summary.Outcome != report.Completed || len(warnings) != 1 {
+		t.Errorf("summary %+v, warnings %q, errors %q", summary, warnings, errs)
+	}
+	w.has(c, target, "one", "one")
+	for _, resource := range []schema.GroupVersionResource{snapshots, contents} {
+		list, err := w.dynamic.Resource(resource).List(t.Context(), metav1.ListOptions{LabelSelector: velerov1.RestoreNameLabel + "=become-one"})
+		w.must(err)
+		for _, u := range list.Items {
+			if u.GetDeletionTimestamp() == nil {
+				t.Errorf("%s %s is left", u.GetKind(), u.GetName())
+			}
+		}
 	}
 }
 
@@ -305,7 +371,62 @@ func TestClaimsOfWrongClasses(t *testing.T) {
 	}
 	w.said(errs, "driverless", "gone.example.com", "isn't installed")
 	w.said(errs, "nowhere", "no-such-class", "doesn't exist", "change-storage-class")
-	w.said(errs, "foreign", c.Driver, another.Driver)
+	w.said(errs, "foreign", c.Driver, another.Driver, "rather than with an empty one")
+	for name, kept := range map[string]bool{"foreign": true, "nowhere": false, "driverless": true} {
+		pvc := w.get(claims, w.app+"-copy", name)
+		if volume, _, _ := unstructured.NestedString(pvc.Object, "spec", "volumeName"); (volume != "") != kept {
+			t.Errorf("claim %s names volume %q", name, volume)
+		}
+	}
+}
+
+// A provisioner that doesn't look at snapshots makes no empty volume, and one that made
+// a claim's volume all the same is found out.
+func TestVolumesOfOthers(t *testing.T) {
+	t.Parallel()
+	w, c, b := backedUp(t, "foreign", "classless")
+	another := testenv.StartCSI(t, w.kubeconfig, testenv.CSIOptions{Provisioner: true})
+	for _, u := range b.objects[:2] { // whose driver only the snapshot's content tells
+		u.SetAPIVersion("snapshot.storage.k8s.io/v1beta1")
+	}
+	b.objects[4].SetAPIVersion("snapshot.storage.k8s.io/v1beta1")
+	b.objects[5].SetAPIVersion("snapshot.storage.k8s.io/v1beta1")
+	b.infos = nil
+	w.must(unstructured.SetNestedField(b.objects[3].Object, another.Driver, "spec", "storageClassName"))
+	w.must(unstructured.SetNestedField(b.objects[7].Object, "", "spec", "storageClassName"))
+	w.write(b)
+	w.must(catalog.New(w.bucket).PutJSON(t.Context(), catalog.BackupFile("b", "csi-volumesnapshots.json.gz"), []any{b.objects[1].Object, b.objects[5].Object}))
+	w.handVolume("classless")
+	target := w.app + "-copy"
+	summary := w.restore("r", velerov1.RestoreSpec{NamespaceMapping: map[string]string{w.app: target}}, nil)
+	_, errs := w.texts("r")
+	if summary.Outcome != report.PartiallyFailed || len(errs) != 2 {
+		t.Errorf("summary %+v, errors %q", summary, errs)
+	}
+	w.said(errs, "foreign", c.Driver, another.Driver, "rather than with an empty one")
+	w.said(errs, "classless", "isn't of CSI driver", c.Driver)
+	if pvc := w.get(claims, target, "foreign"); pvc.Object["status"].(map[string]any)["phase"] != "Pending" {
+		t.Errorf("claim foreign: %v", pvc.Object["status"])
+	}
+	if made := w.restored(snapshots, target, "r"); len(made) != 2 {
+		t.Errorf("snapshots %q: want those of both claims", made)
+	}
+}
+
+// handVolume makes a volume of no driver and no class, for a claim that has the same size as
+// those of the driver.
+func (w *world) handVolume(name string) {
+	w.Helper()
+	pv := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "PersistentVolume", "metadata": map[string]any{"name": w.app + "-" + name},
+		"spec": map[string]any{
+			"capacity": map[string]any{"storage": "1Mi"}, "accessModes": []any{"ReadWriteOnce"}, "persistentVolumeReclaimPolicy": "Retain",
+			"hostPath": map[string]any{"path": "/x"},
+			"claimRef": map[string]any{"namespace": w.app + "-copy", "name": name},
+		},
+	}}
+	_, err := w.dynamic.Resource(volumes).Create(w.Context(), pv, metav1.CreateOptions{})
+	w.must(err)
 }
 
 // A preview names all that would come back and makes nothing.
