@@ -65,23 +65,8 @@ func (c *Check) build(cfg CheckConfig) *batchv1.Job {
 // ends it. It can be run once. An error means that the check didn't come to its
 // end.
 func (c *Check) Run(ctx context.Context, tell func(report.CheckEvent) error) (report.LocationCheck, error) {
-	response, err := c.ask(ctx, call{method: http.MethodGet, path: "check"})
-	if err != nil {
-		return report.LocationCheck{}, c.failed(ctx, err)
-	}
-	defer response.Body.Close()
-	var end report.LocationCheck
-	err = eachLine(response.Body, func(e report.CheckEvent) (bool, error) {
-		if e.End != nil {
-			end = *e.End
-			return true, nil
-		}
-		return false, tell(e)
-	})
-	if err != nil {
-		return report.LocationCheck{}, c.failed(ctx, err)
-	}
-	return end, nil
+	return tale(ctx, c.server, call{method: http.MethodGet, path: "check"},
+		func(e report.CheckEvent) *report.LocationCheck { return e.End }, tell)
 }
 
 // Close ends the server and deletes its Job, also after ctx ended.

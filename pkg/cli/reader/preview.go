@@ -105,25 +105,9 @@ func (p *Preview) begin(ctx context.Context) error {
 // ends it. With diff, items have the objects. It can be run once. An error means
 // that the preview didn't come to its end.
 func (p *Preview) Run(ctx context.Context, diff bool, tell func(report.PreviewEvent) error) (report.PreviewEnd, error) {
-	response, err := p.ask(ctx, call{
+	return tale(ctx, p.server, call{
 		method: http.MethodGet, path: "preview", query: url.Values{"diff": {strconv.FormatBool(diff)}},
-	})
-	if err != nil {
-		return report.PreviewEnd{}, p.failed(ctx, err)
-	}
-	defer response.Body.Close()
-	var end report.PreviewEnd
-	err = eachLine(response.Body, func(e report.PreviewEvent) (bool, error) {
-		if e.End != nil {
-			end = *e.End
-			return true, nil
-		}
-		return false, tell(e)
-	})
-	if err != nil {
-		return report.PreviewEnd{}, p.failed(ctx, err)
-	}
-	return end, nil
+	}, func(e report.PreviewEvent) *report.PreviewEnd { return e.End }, tell)
 }
 
 // Close ends the server, deletes its Job and takes its rights away, also after ctx

@@ -180,6 +180,28 @@ func (s *server) stop(ctx context.Context) error {
 	return nil
 }
 
+// tale hands what a Job tells to tell, line by line, whose error ends it, and returns
+// the end, which end finds in the last line. An error means that there was none.
+func tale[Event, End any](ctx context.Context, s *server, c call, end func(Event) *End, tell func(Event) error) (last End, err error) {
+	response, err := s.ask(ctx, c)
+	if err != nil {
+		return last, s.failed(ctx, err)
+	}
+	defer response.Body.Close()
+	err = eachLine(response.Body, func(e Event) (bool, error) {
+		if found := end(e); found != nil {
+			last = *found
+			return true, nil
+		}
+		return false, tell(e)
+	})
+	if err != nil {
+		var none End
+		return none, s.failed(ctx, err)
+	}
+	return last, nil
+}
+
 // eachLine hands the JSON values of an answer to use, one by one, until use says
 // that it was the last. An answer that ends before is an error.
 func eachLine[T any](body io.Reader, use func(T) (last bool, err error)) error {

@@ -63,23 +63,8 @@ func (v *Volumes) build(cfg VolumesConfig) *batchv1.Job {
 // Run has the Job look, and hands what it tells to tell, whose error ends it. It can
 // be run once. An error means that looking didn't come to its end.
 func (v *Volumes) Run(ctx context.Context, tell func(report.VolumeEvent) error) (report.VolumesEnd, error) {
-	response, err := v.ask(ctx, call{method: http.MethodGet, path: "volumes"})
-	if err != nil {
-		return report.VolumesEnd{}, v.failed(ctx, err)
-	}
-	defer response.Body.Close()
-	var end report.VolumesEnd
-	err = eachLine(response.Body, func(e report.VolumeEvent) (bool, error) {
-		if e.End != nil {
-			end = *e.End
-			return true, nil
-		}
-		return false, tell(e)
-	})
-	if err != nil {
-		return report.VolumesEnd{}, v.failed(ctx, err)
-	}
-	return end, nil
+	return tale(ctx, v.server, call{method: http.MethodGet, path: "volumes"},
+		func(e report.VolumeEvent) *report.VolumesEnd { return e.End }, tell)
 }
 
 // Close ends the server and deletes its Job, also after ctx ended.
