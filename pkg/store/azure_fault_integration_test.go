@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,9 +95,9 @@ func TestAzureClockSkew(t *testing.T) {
 	t.Parallel()
 	buckets := &azuriteBuckets{testenv.Azurite(t, false)}
 	ahead := func() time.Time { return time.Now().Add(time.Hour) }
-	var refused atomic.Int32
 	for name, lies := range map[string]bool{"corrected": false, "not believed": true} {
 		t.Run(name, func(t *testing.T) {
+			var refused atomic.Int32
 			b := buckets.between(t, func(w http.ResponseWriter, r *http.Request) bool {
 				date, err := http.ParseTime(r.Header.Get("x-ms-date"))
 				if err == nil && ahead().Sub(date).Abs() < 15*time.Minute && !lies {
@@ -125,6 +126,40 @@ func TestAzureClockSkew(t *testing.T) {
 				t.Errorf("%d requests were refused, not only the first", refused.Load())
 			}
 		})
+	}
+}
+
+// TestAzureClockSkewTogether has requests of which none has come back when the
+// others are sent: each is refused, and each is sent again.
+func TestAzureClockSkewTogether(t *testing.T) {
+	t.Parallel()
+	buckets := &azuriteBuckets{testenv.Azurite(t, false)}
+	ahead := func() time.Time { return time.Now().Add(time.Hour) }
+	const requests = 4
+	var arrived sync.WaitGroup
+	arrived.Add(requests)
+	b := buckets.between(t, func(w http.ResponseWriter, r *http.Request) bool {
+		date, err := http.ParseTime(r.Header.Get("x-ms-date"))
+		if err == nil && ahead().Sub(date).Abs() < 15*time.Minute {
+			return false
+		}
+		arrived.Done()
+		arrived.Wait()
+		w.Header().Set("Date", ahead().UTC().Format(http.TimeFormat))
+		refuseAzure(w, 403, "AuthenticationFailed")
+		return true
+	}, nil)
+	errs := make(chan error, requests)
+	for range requests {
+		go func() {
+			_, err := b.Stat(t.Context(), "k")
+			errs <- err
+		}()
+	}
+	for range requests {
+		if err := <-errs; !errors.Is(err, store.ErrNotExist) {
+			t.Error(err)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -34,20 +33,21 @@ func (c *azureClock) now() time.Time {
 	return time.Now().Add(c.offset)
 }
 
-// learn compares a refusal's date with the one we would write, and says whether
-// they differ so much that it is worth to try again.
-func (c *azureClock) learn(response *http.Response) bool {
-	server, err := http.ParseTime(response.Header.Get("Date"))
+// learn compares a refusal's date with the one that the request had, and says
+// whether they differ so much that it is worth to try again. Requests that were
+// under way together each get their second chance.
+func (c *azureClock) learn(sent string, refusal *http.Response) bool {
+	server, err := http.ParseTime(refusal.Header.Get("Date"))
 	if err != nil {
+		return false
+	}
+	date, err := http.ParseTime(sent)
+	if err != nil || server.Sub(date).Abs() < clockTolerance {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	offset := time.Until(server)
-	if (offset - c.offset).Abs() < clockTolerance {
-		return false
-	}
-	c.offset = offset
+	c.offset = time.Until(server)
 	return true
 }
 
@@ -60,7 +60,7 @@ func (s azureSigner) Do(request *policy.Request) (*http.Response, error) {
 	ctx := request.Raw().Context()
 	s.date(request)
 	response, err := request.Clone(ctx).Next()
-	if err != nil || response.StatusCode != http.StatusForbidden || !s.corrected(ctx, response) {
+	if err != nil || response.StatusCode != http.StatusForbidden || !s.corrected(request.Raw(), response) {
 		return response, err
 	}
 	_, _ = io.Copy(io.Discard, response.Body) // so that the connection can be used again
@@ -77,20 +77,20 @@ func (s azureSigner) date(request *policy.Request) {
 	request.Raw().Header[azureDateHeader] = []string{s.account.clock.now().UTC().Format(http.TimeFormat)}
 }
 
-func (s azureSigner) corrected(ctx context.Context, response *http.Response) bool {
+func (s azureSigner) corrected(request *http.Request, response *http.Response) bool {
 	// Azurite has the second code for a wrong key.
 	switch bloberror.Code(response.Header.Get(azureCodeHeader)) {
 	case bloberror.AuthenticationFailed, bloberror.AuthorizationFailure:
 	default:
 		return false
 	}
-	if s.account.clock.learn(response) {
+	if s.account.clock.learn(request.Header[azureDateHeader][0], response) {
 		return true
 	}
 	if !s.account.keyMayBeOld() {
 		return false
 	}
-	changed, err := s.account.fetchKey(ctx)
+	changed, err := s.account.fetchKey(request.Context())
 	return err == nil && changed
 }
 
