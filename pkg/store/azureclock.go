@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -36,13 +37,9 @@ func (c *azureClock) now() time.Time {
 // learn compares a refusal's date with the one that the request had, and says
 // whether they differ so much that it is worth to try again. Requests that were
 // under way together each get their second chance.
-func (c *azureClock) learn(sent string, refusal *http.Response) bool {
+func (c *azureClock) learn(sent time.Time, refusal *http.Response) bool {
 	server, err := http.ParseTime(refusal.Header.Get("Date"))
-	if err != nil {
-		return false
-	}
-	date, err := http.ParseTime(sent)
-	if err != nil || server.Sub(date).Abs() < clockTolerance {
+	if err != nil || server.Sub(sent).Abs() < clockTolerance {
 		return false
 	}
 	c.mu.Lock()
@@ -58,9 +55,9 @@ type azureSigner struct{ account *azureAccount }
 // Do implements policy.Policy, once for a request with all its attempts.
 func (s azureSigner) Do(request *policy.Request) (*http.Response, error) {
 	ctx := request.Raw().Context()
-	s.date(request)
+	sent := s.date(request)
 	response, err := request.Clone(ctx).Next()
-	if err != nil || response.StatusCode != http.StatusForbidden || !s.corrected(request.Raw(), response) {
+	if err != nil || response.StatusCode != http.StatusForbidden || !s.corrected(ctx, sent, response) {
 		return response, err
 	}
 	_, _ = io.Copy(io.Discard, response.Body) // so that the connection can be used again
@@ -72,25 +69,28 @@ func (s azureSigner) Do(request *policy.Request) (*http.Response, error) {
 	return request.Next()
 }
 
-// date writes the header as the SDK does, which finds it by these very letters.
-func (s azureSigner) date(request *policy.Request) {
-	request.Raw().Header[azureDateHeader] = []string{s.account.clock.now().UTC().Format(http.TimeFormat)}
+// date writes the header as the SDK does, which finds it by these very letters, and
+// returns what it wrote.
+func (s azureSigner) date(request *policy.Request) time.Time {
+	now := s.account.clock.now()
+	request.Raw().Header[azureDateHeader] = []string{now.UTC().Format(http.TimeFormat)}
+	return now
 }
 
-func (s azureSigner) corrected(request *http.Request, response *http.Response) bool {
+func (s azureSigner) corrected(ctx context.Context, sent time.Time, response *http.Response) bool {
 	// Azurite has the second code for a wrong key.
 	switch bloberror.Code(response.Header.Get(azureCodeHeader)) {
 	case bloberror.AuthenticationFailed, bloberror.AuthorizationFailure:
 	default:
 		return false
 	}
-	if s.account.clock.learn(request.Header[azureDateHeader][0], response) {
+	if s.account.clock.learn(sent, response) {
 		return true
 	}
 	if !s.account.keyMayBeOld() {
 		return false
 	}
-	changed, err := s.account.fetchKey(request.Context())
+	changed, err := s.account.fetchKey(ctx)
 	return err == nil && changed
 }
 
