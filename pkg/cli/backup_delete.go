@@ -195,7 +195,7 @@ func (o *backupDelete) startDelete(ctx context.Context, s *session, backup *vele
 	if err != nil {
 		return "", err
 	}
-	location, err := s.location(ctx, backup.Spec.StorageLocation)
+	location, err := o.locationOf(ctx, s, backup)
 	if err != nil {
 		return "", fmt.Errorf("backup %q: %w", backup.Name, err)
 	}
@@ -222,4 +222,18 @@ func (o *backupDelete) startDelete(ctx context.Context, s *session, backup *vele
 		return "", fmt.Errorf("delete backup %q: %w", backup.Name, err)
 	}
 	return job.Name, nil
+}
+
+// locationOf finds where a backup lies: the flag's word is only taken for one that the
+// cluster has no object of.
+func (o *backupDelete) locationOf(ctx context.Context, s *session, backup *velerov1.Backup) (*velerov1.BackupStorageLocation, error) {
+	if backup.UID == "" {
+		return s.location(ctx, o.location)
+	}
+	location, err := s.takenTo(ctx, backup.Spec.StorageLocation)
+	if err != nil {
+		return nil, fmt.Errorf("%w; or `kubectl -n %s delete backups.velero.io %s` forgets the backup and leaves its files and snapshots where they are",
+			err, s.namespace, backup.Name)
+	}
+	return location, nil
 }

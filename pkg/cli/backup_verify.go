@@ -40,13 +40,15 @@ func newBackupVerify(f *Factory, use string) *cobra.Command {
 
   # An archive that was downloaded
   %[1]s backup verify --file shop-data.tar.gz`),
-		Args: func(cmd *cobra.Command, args []string) error { return o.archive.nameAnd(cmd, args, 0, 0) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.volumes && o.archive.file != "" {
+				return errors.New("--volumes asks a cluster and --file asks none; hint: leave out one of the two")
+			}
+			return o.archive.nameAnd(cmd, args, 0, 0)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.format != "text" && o.format != "json" {
 				return fmt.Errorf("output format %q is not known; hint: there are text and json", o.format)
-			}
-			if o.volumes && o.archive.file != "" {
-				return errors.New("--volumes asks a cluster and --file asks none; hint: leave out one of the two")
 			}
 			name, _ := o.archive.split(args)
 			return o.run(cmd.Context(), f, name)

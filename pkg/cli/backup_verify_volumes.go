@@ -47,7 +47,7 @@ func (s *session) openVolumes(ctx context.Context, name string) (*reader.Volumes
 	if err != nil {
 		return nil, s.notFound(backupNoun, name, err)
 	}
-	location, err := s.location(ctx, backup.Spec.StorageLocation)
+	location, err := s.takenTo(ctx, backup.Spec.StorageLocation)
 	if err != nil {
 		return nil, fmt.Errorf("backup %q: %w", name, err)
 	}

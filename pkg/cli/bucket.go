@@ -9,7 +9,6 @@ import (
 	"io"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/reader"
@@ -19,12 +18,9 @@ import (
 // below prefix. It takes some seconds: a Job is started for it. The Reader must
 // be closed.
 func (s *session) openBucket(ctx context.Context, location, name, prefix string) (*reader.Reader, error) {
-	bsl, err := s.velero.BackupStorageLocations(s.namespace).Get(ctx, location, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) && !notInstalled(err) {
-		return nil, fmt.Errorf("storage location %q does not exist any more", location)
-	}
+	bsl, err := s.takenTo(ctx, location)
 	if err != nil {
-		return nil, s.explain(fmt.Sprintf("read storage location %q", location), err)
+		return nil, err
 	}
 	template, err := s.template(ctx)
 	if err != nil {

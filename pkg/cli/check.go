@@ -191,11 +191,23 @@ func (s *session) location(ctx context.Context, name string) (*velerov1.BackupSt
 	if len(list.Items) == 0 {
 		return nil, fmt.Errorf("namespace %q has no storage location; hint: `%s backup-location create` makes one", s.namespace, s.name)
 	}
-	found, err := chooseLocation(list.Items, name)
+	return chooseLocation(list.Items, name)
+}
+
+// takenTo reads the storage location that something was written to: the name of one
+// that is gone stays in what refers to it.
+func (s *session) takenTo(ctx context.Context, name string) (*velerov1.BackupStorageLocation, error) {
+	list, err := s.velero.BackupStorageLocations(s.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, err
+		return nil, s.explain("list storage locations", err)
 	}
-	return found, nil
+	for i := range list.Items {
+		if list.Items[i].Name == name {
+			return &list.Items[i], nil
+		}
+	}
+	return nil, fmt.Errorf("storage location %q does not exist any more; "+
+		"hint: `%s backup-location create %s` with the same provider, bucket and prefix makes it again", name, s.name, name)
 }
 
 func chooseLocation(locations []velerov1.BackupStorageLocation, name string) (*velerov1.BackupStorageLocation, error) {

@@ -78,7 +78,7 @@ func (o *restoreFlags) installed(ctx context.Context, s *session, restore *veler
 	if err := mustHold(backup, restore.Spec); err != nil {
 		return installed{}, err
 	}
-	location, err := s.location(ctx, backup.Spec.StorageLocation)
+	location, err := s.takenTo(ctx, backup.Spec.StorageLocation)
 	if err != nil {
 		return installed{}, fmt.Errorf("backup %q: %w", backup.Name, err)
 	}
