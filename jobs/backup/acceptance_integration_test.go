@@ -122,6 +122,7 @@ func (f *fixture) terminating(gvr schema.GroupVersionResource, name string) {
 }
 
 func TestF01TerminatingItemsAreNeverStored(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.configMap("stays", nil)
@@ -153,6 +154,7 @@ func TestF01TerminatingNamespace(t *testing.T) {
 }
 
 func TestF02ExcludeLabelWinsAlsoForRelatedItems(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(`# configmaps
 {apiVersion: v1, kind: ConfigMap, metadata: {name: "false", namespace: APP, labels: {velero.io/exclude-from-backup: "false", app: web}}}
@@ -216,6 +218,7 @@ const (
 )
 
 func TestF03SubsetStoresItsContentAndWhatItRefersTo(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(referring)
 	f.volume("data")
@@ -238,6 +241,7 @@ func TestF04IncludeClusterResourcesFalseStoresNoClusterScopedObject(t *testing.T
 }
 
 func TestF05UnknownTypes(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.configMap("kept", nil)
 	only := []string{f.app}
@@ -252,6 +256,7 @@ func TestF05UnknownTypes(t *testing.T) {
 }
 
 func TestF06DefinitionsFollowCustomResources(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(referring)
 	only, crds := []string{f.app}, []string{"customresourcedefinitions"}
@@ -292,6 +297,7 @@ func (f *fixture) in(t *testing.T) *fixture {
 }
 
 func TestF08PodsThenClaimsThenVolumesThenTheRest(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")
@@ -311,6 +317,7 @@ func TestF08PodsThenClaimsThenVolumesThenTheRest(t *testing.T) {
 }
 
 func TestF08OrderedResourcesAreHonoured(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	for _, name := range []string{"a", "b", "c", "d"} {
@@ -368,6 +375,7 @@ func TestF09NamespacesWithSelectors(t *testing.T) {
 }
 
 func TestF10NewerFiltersWithoutClusterScopedObjects(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(referring)
 	f.volume("data")
@@ -381,6 +389,7 @@ func TestF10NewerFiltersWithoutClusterScopedObjects(t *testing.T) {
 }
 
 func TestF11AMissingRelatedItemIsAWarning(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")
@@ -402,6 +411,7 @@ func TestF11AMissingRelatedItemIsAWarning(t *testing.T) {
 }
 
 func TestF20ReadOnlyLocationIsRefused(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	patch := []byte(`{"spec":{"accessMode":"ReadOnly"}}`)
 	if _, err := f.client.BackupStorageLocations(f.velero).Patch(t.Context(), "default", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
@@ -418,6 +428,7 @@ func TestF20ReadOnlyLocationIsRefused(t *testing.T) {
 }
 
 func TestF20ExistingNameLeavesTheStoreUnchanged(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.configMap("kept", nil)
 	f.backUp("taken", report.Completed, velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})

@@ -48,6 +48,7 @@ type operation struct {
 	snapshotLocations []velerov1.VolumeSnapshotLocation
 	// snapshots is nil when none are taken.
 	snapshots *snapshots
+	progress  snapshotProgress
 	hooks     *hooks.Hooks
 	// hookRunner runs hooks and counts them.
 	hookRunner *hooks.Runner
@@ -224,6 +225,9 @@ func (o *operation) finalStatus(s report.Summary, runErr error) map[string]any {
 		}
 	}
 	status := map[string]any{"completionTimestamp": now(), "warnings": s.Warnings, "errors": s.Errors}
+	for field := range o.snapshotStatus() {
+		status[field] = nil // what was counted belongs to no backup
+	}
 	var refused *run.Refusal
 	if errors.As(runErr, &refused) {
 		status["validationErrors"] = refused.Problems

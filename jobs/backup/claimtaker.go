@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -39,22 +40,27 @@ func (t *claimTaker) end(ctx context.Context) error {
 	c := t.collector
 	waiting := t.waiting
 	t.waiting = nil
-	var claims []*corev1.PersistentVolumeClaim
-	for _, obj := range waiting {
-		claim, err := readClaim(obj)
-		if err != nil {
-			continue // where it is stored that is told
-		}
-		claims = append(claims, claim)
-	}
-	siblings, err := c.siblings(ctx, claims)
+	siblings, err := c.siblings(ctx, waiting)
 	if err != nil {
 		return err
 	}
-	if err := c.saveClaims(ctx, append(claims, siblings...)); err != nil {
+	err = c.saveClaims(ctx, func(yield func(*corev1.PersistentVolumeClaim) bool) {
+		for _, obj := range waiting {
+			claim, err := readClaim(obj)
+			if err != nil {
+				continue // where it is stored that is told
+			}
+			if !yield(claim) {
+				return
+			}
+		}
+		slices.Values(siblings)(yield)
+	})
+	if err != nil {
 		return err
 	}
-	for _, obj := range waiting {
+	for i, obj := range waiting {
+		waiting[i] = cluster.Object{} // lets its memory go
 		if err := t.store(ctx, obj); err != nil {
 			return err
 		}
@@ -85,14 +91,14 @@ func readClaim(obj cluster.Object) (*corev1.PersistentVolumeClaim, error) {
 
 // siblings are the claims of the same volume groups that the selection leaves to the
 // objects that others need: a group is cut once.
-func (c *collector) siblings(ctx context.Context, claims []*corev1.PersistentVolumeClaim) ([]*corev1.PersistentVolumeClaim, error) {
+func (c *collector) siblings(ctx context.Context, claims []cluster.Object) ([]*corev1.PersistentVolumeClaim, error) {
 	if !c.narrowed() || !c.snapshots.takeAny() {
 		return nil, nil
 	}
 	grouped := places{}
 	for _, claim := range claims {
 		if claim.Labels[c.backup.Spec.VolumeGroupSnapshotLabelKey] != "" {
-			grouped[place{claim.Namespace, claim.Name}] = true
+			grouped[placeOf(claim)] = true
 		}
 	}
 	groups, err := c.readGroups(ctx, grouped)
@@ -142,13 +148,13 @@ func (c *collector) saveClaimsAt(ctx context.Context, wanted places) error {
 	if err != nil {
 		return err
 	}
-	return c.saveClaims(ctx, claims)
+	return c.saveClaims(ctx, slices.Values(claims))
 }
 
 // saveClaims decides about claims and has their snapshots cut, all at once.
-func (c *collector) saveClaims(ctx context.Context, claims []*corev1.PersistentVolumeClaim) error {
+func (c *collector) saveClaims(ctx context.Context, claims iter.Seq[*corev1.PersistentVolumeClaim]) error {
 	var saved []*savedVolume
-	for _, claim := range claims {
+	for claim := range claims {
 		one, err := c.decideClaim(ctx, claim)
 		if err != nil {
 			return err

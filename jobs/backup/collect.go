@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -88,25 +89,32 @@ func (c *collector) listRest(ctx context.Context) error {
 	return c.listAll(ctx, rest)
 }
 
-// showProgress writes the progress into the Backup every second until the
-// returned function is called.
+// showProgress writes the progress into the Backup, as it changes but at most every
+// second, until the returned function is called.
 func (c *collector) showProgress(ctx context.Context) func() {
-	ctx, cancel := context.WithCancel(ctx)
+	telling, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-ctx.Done():
+			case <-telling.Done():
 				return
 			case <-ticker.C:
-				done := c.report.Items()
-				c.record.Progress(ctx, "itemsBackedUp", max(done, int(c.total.Load())), done)
+				c.tellProgress(telling)
 			}
 		}
 	})
-	return func() { cancel(); running.Wait() }
+	return func() { cancel(); running.Wait(); c.tellCopied(ctx) }
+}
+
+// tellProgress writes how many objects are stored, and how many snapshots are ready.
+func (c *collector) tellProgress(ctx context.Context) {
+	done := c.report.Items()
+	status := map[string]any{"progress": map[string]any{"totalItems": max(done, int(c.total.Load())), "itemsBackedUp": done}}
+	maps.Copy(status, c.snapshotStatus())
+	c.record.Tell(ctx, status, c.copiedNote())
 }
 
 // listAll lists kinds at once.

@@ -57,7 +57,7 @@ func (o *operation) marker() *velerov1.Backup {
 	marker := o.backup.DeepCopy()
 	for _, private := range []string{
 		velerov1.HeartbeatAnnotation, velerov1.CommittingAnnotation,
-		velerov1.JobNameAnnotation, velerov1.JobUIDAnnotation, velerov1.AttemptAnnotation,
+		velerov1.JobNameAnnotation, velerov1.JobUIDAnnotation, velerov1.AttemptAnnotation, velerov1.DisksCopiedAnnotation,
 	} {
 		delete(marker.Annotations, private)
 	}

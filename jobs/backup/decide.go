@@ -24,16 +24,43 @@ import (
 // of. Of all others only a trace is kept, by which a volume is known to have been
 // looked at.
 type candidates struct {
-	volumes map[string]*candidate
+	volumes map[string]candidate
 	others  map[uint64]struct{}
 	seed    maphash.Seed
 }
 
-// candidate is one of them.
+// candidate is one of them. There may be thousands, and an object is several times as
+// large as its JSON.
 type candidate struct {
-	pv *corev1.PersistentVolume
+	// facts is the JSON of what decisions look at.
+	facts []byte
 	// stored says that the backup will hold the volume.
 	stored bool
+}
+
+func newCandidate(pv *corev1.PersistentVolume, stored bool) (candidate, error) {
+	facts, err := json.Marshal(volumeFacts(pv))
+	if err != nil {
+		return candidate{}, fmt.Errorf("encode volume %q: %w", pv.Name, err)
+	}
+	return candidate{facts: facts, stored: stored}, nil
+}
+
+// volumeFacts is a volume without what no decision about its data depends on.
+func volumeFacts(pv *corev1.PersistentVolume) *corev1.PersistentVolume {
+	facts := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name, Labels: pv.Labels}, Spec: pv.Spec}
+	if claim := pv.Spec.ClaimRef; claim != nil {
+		facts.Spec.ClaimRef = &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name}
+	}
+	return facts
+}
+
+func (c candidate) volume() (*corev1.PersistentVolume, error) {
+	var pv corev1.PersistentVolume
+	if err := json.Unmarshal(c.facts, &pv); err != nil {
+		return nil, fmt.Errorf("decode volume: %w", err)
+	}
+	return &pv, nil
 }
 
 // readVolumes looks at all volumes of the cluster, once, so that a claim can be told
@@ -42,7 +69,7 @@ func (c *collector) readVolumes(ctx context.Context) *candidates {
 	if c.candidates != nil || !c.snapshots.takeAny() {
 		return c.candidates
 	}
-	c.candidates = &candidates{volumes: map[string]*candidate{}, others: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	c.candidates = &candidates{volumes: map[string]candidate{}, others: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
 	for _, k := range c.versions(volumeResource) {
 		if !k.preferred {
 			continue
@@ -62,16 +89,26 @@ func (c *collector) readVolumes(ctx context.Context) *candidates {
 func (c *collector) candidate(k *kind, obj cluster.Object) {
 	var pv corev1.PersistentVolume
 	if json.Unmarshal(obj.Raw, &pv) != nil || !c.snapshots.concerns(&pv) || pv.Spec.ClaimRef == nil || !c.selects(pv.Spec.ClaimRef.Namespace) {
-		c.candidates.others[maphash.String(c.candidates.seed, obj.Name)] = struct{}{}
+		c.candidates.settle(obj.Name)
 		return
 	}
-	pv.ManagedFields = nil
-	c.candidates.volumes[obj.Name] = &candidate{pv: &pv, stored: c.storesVolume(k, obj)}
+	found, err := newCandidate(&pv, c.storesVolume(k, obj))
+	if err != nil {
+		c.candidates.settle(obj.Name)
+		return
+	}
+	c.candidates.volumes[obj.Name] = found
+}
+
+// settle notes that nothing is to be decided about the volume any more.
+func (c *candidates) settle(name string) {
+	delete(c.volumes, name)
+	c.others[maphash.String(c.seed, name)] = struct{}{}
 }
 
 // seen reports whether the volume was there when the volumes were read.
 func (c *candidates) seen(name string) bool {
-	if c.volumes[name] != nil {
+	if _, ok := c.volumes[name]; ok {
 		return true
 	}
 	_, other := c.others[maphash.String(c.seed, name)]
@@ -87,11 +124,12 @@ func (c *collector) storesVolume(k *kind, obj cluster.Object) bool {
 }
 
 // volumeOfClaim returns the volume that a claim is bound to, if a snapshot could be taken
-// of it; nil when none could.
-func (c *collector) volumeOfClaim(ctx context.Context, name string) (*candidate, error) {
+// of it; nil when none could, or it was asked for before. stored says that the backup
+// will hold it.
+func (c *collector) volumeOfClaim(ctx context.Context, name string) (pv *corev1.PersistentVolume, stored bool, err error) {
 	all := c.readVolumes(ctx)
 	if all == nil {
-		return nil, nil
+		return nil, false, nil
 	}
 	if !all.seen(name) { // it is newer than the list
 		for _, k := range c.versions(volumeResource) {
@@ -103,11 +141,17 @@ func (c *collector) volumeOfClaim(ctx context.Context, name string) (*candidate,
 				return nil
 			})
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 	}
-	return all.volumes[name], nil
+	found, ok := all.volumes[name]
+	if !ok {
+		return nil, false, nil
+	}
+	all.settle(name)
+	pv, err = found.volume()
+	return pv, found.stored, err
 }
 
 // mayBeSnapshotted reports whether the claim is bound to a volume that a snapshot
@@ -121,7 +165,8 @@ func (c *collector) mayBeSnapshotted(ctx context.Context, obj cluster.Object) bo
 		return false
 	}
 	all := c.readVolumes(ctx)
-	return all.volumes[claim.Spec.VolumeName] != nil || !all.seen(claim.Spec.VolumeName)
+	_, ok := all.volumes[claim.Spec.VolumeName]
+	return ok || !all.seen(claim.Spec.VolumeName)
 }
 
 // decideClaim decides about the volume of a claim that the backup holds; nil when the
@@ -130,14 +175,12 @@ func (c *collector) decideClaim(ctx context.Context, claim *corev1.PersistentVol
 	if claim.Status.Phase != corev1.ClaimBound || claim.Spec.VolumeName == "" || c.volumes.byName[claim.Spec.VolumeName] != nil {
 		return nil, nil
 	}
-	found, err := c.volumeOfClaim(ctx, claim.Spec.VolumeName)
-	if err != nil || found == nil {
+	pv, stored, err := c.volumeOfClaim(ctx, claim.Spec.VolumeName)
+	if err != nil || pv == nil {
 		return nil, err
 	}
-	delete(c.candidates.volumes, found.pv.Name)
-	c.candidates.others[maphash.String(c.candidates.seed, found.pv.Name)] = struct{}{}
-	action, _ := c.request.policies.Match(policy.Volume{PV: found.pv, PVC: claim})
-	return c.decide(claimRef(claim.Namespace, claim.Name), found.pv, claim, action, found.stored), nil
+	action, _ := c.request.policies.Match(policy.Volume{PV: pv, PVC: claim})
+	return c.decide(claimRef(claim.Namespace, claim.Name), pv, claim, action, stored), nil
 }
 
 // decideVolume decides about a volume that no claim of the backup decided about.
@@ -162,12 +205,13 @@ func (c *collector) decide(at ref.Object, pv *corev1.PersistentVolume, pvc *core
 		}
 	}
 	var location *snapshotLocation
+	var disk string
 	if c.snapshots != nil {
 		facts.CSI = c.snapshots.state
 		if pv.Spec.CSI != nil && pvc != nil {
 			facts.CSIClass = c.snapshots.class(csi.Claim{PVC: pvc, PV: pv})
 		}
-		if location, _, facts.NativeErr = c.snapshots.native(pv); location != nil {
+		if location, disk, facts.NativeErr = c.snapshots.native(pv); location != nil {
 			facts.Native = location.name
 		}
 	}
@@ -175,7 +219,7 @@ func (c *collector) decide(at ref.Object, pv *corev1.PersistentVolume, pvc *core
 	c.tell(at, facts, decision)
 	saved := newSavedVolume(at, pv, pvc, decision)
 	if decision.Method == volume.NativeSnapshot {
-		saved.location = location
+		saved.location, saved.disk = location, c.newDisk(location, disk, pv)
 	}
 	c.volumes.add(saved)
 	return saved

@@ -112,6 +112,7 @@ func (f *fixture) storedVolumes(backup string) (names []string) {
 }
 
 func TestDisksAreSnapshottedByTheirProvider(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	ids := map[string]string{"a": f.disk("a", ec2test.Disk{Type: "io2", IOPS: 5000}), "b": f.disk("b", ec2test.Disk{Type: "gp2"})}
 	f.ec2.Slow(2)
@@ -147,6 +148,7 @@ func TestDisksAreSnapshottedByTheirProvider(t *testing.T) {
 }
 
 func TestHalfOfTheDisksFail(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	for i := range 6 {
 		id := f.disk(fmt.Sprintf("d%d", i), ec2test.Disk{})
@@ -181,6 +183,7 @@ func TestHalfOfTheDisksFail(t *testing.T) {
 }
 
 func TestADiskSnapshotThatIsNeverReady(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	f.disk("slow", ec2test.Disk{})
 	f.ec2.Slow(math.MaxInt)
@@ -195,6 +198,7 @@ func TestADiskSnapshotThatIsNeverReady(t *testing.T) {
 }
 
 func TestSnapshotLocationsAreChosen(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	f.disk("a", ec2test.Disk{})
 	f.snapshotLocation("theirs", "vendor.example.com/blocks")
@@ -233,6 +237,7 @@ func TestSnapshotLocationsAreChosen(t *testing.T) {
 // TestALocationThatCantBeOpened: one that the backup names ends it; another leaves the
 // rest of the backup whole, and tells.
 func TestALocationThatCantBeOpened(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	f.disk("data", ec2test.Disk{})
 	broken := func(env *run.Env) {
@@ -265,6 +270,7 @@ func TestAVolumeWithoutItsClaimIsSnapshotted(t *testing.T) {
 
 // Both kinds of snapshots are in one backup.
 func TestDisksAndDriversAreCutTogether(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	d := driven{f.fixture, testenv.StartCSI(t, testenv.Kubeconfig(t), testenv.CSIOptions{})}
 	t.Cleanup(d.removeVolumes)
@@ -283,6 +289,7 @@ func TestDisksAndDriversAreCutTogether(t *testing.T) {
 
 // What fails or dies leaves no disk snapshot, and the next attempt none of the first.
 func TestAFailedBackupLeavesNoDiskSnapshot(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	f.disk("a", ec2test.Disk{})
 	f.disk("b", ec2test.Disk{})
@@ -317,6 +324,7 @@ func alwaysOpen() <-chan struct{} {
 }
 
 func TestARetryRemovesDiskSnapshots(t *testing.T) {
+	t.Parallel()
 	f := newClouded(t)
 	f.disk("a", ec2test.Disk{})
 	f.add("again", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})

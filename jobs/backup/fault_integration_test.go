@@ -46,7 +46,7 @@ func (f *fixture) expectMany(name string, n int) {
 func TestTooManyRequestsAreWaitedOut(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	var paths perPath
 	f.clusterThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if isList(r) && strings.Contains(r.URL.Path, "maps") && paths.next(r) <= 3 {
@@ -67,7 +67,7 @@ func TestTooManyRequestsAreWaitedOut(t *testing.T) {
 func TestUnavailableIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	var paths perPath
 	f.clusterThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if isList(r) && strings.HasPrefix(r.URL.Path, "/api/v1/") && paths.next(r)%2 == 1 {
@@ -121,7 +121,7 @@ func expired(w http.ResponseWriter, token string) {
 func TestGoneInTheMiddleOfAListIsResumedAndSaid(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	var gone atomic.Bool
 	f.clusterThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		token := r.URL.Query().Get("continue")
@@ -142,7 +142,7 @@ func TestGoneInTheMiddleOfAListIsResumedAndSaid(t *testing.T) {
 func TestCutAnswersAreTakenAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -169,7 +169,7 @@ func TestCutAnswersAreTakenAgain(t *testing.T) {
 func TestGoneWithoutAWayOnIsResumedToo(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	var gone atomic.Bool
 	f.clusterThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.URL.Query().Get("continue") != "" && strings.HasSuffix(r.URL.Path, "/configmaps") && gone.CompareAndSwap(false, true) {
@@ -190,7 +190,7 @@ func TestGoneWithoutAWayOnIsResumedToo(t *testing.T) {
 func TestAnOutageOfTheAPIServerIsSurvived(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	var began atomic.Int64 // in Unix milliseconds
 	f.clusterThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if isList(r) && strings.HasSuffix(r.URL.Path, "/configmaps") {
@@ -231,7 +231,7 @@ func TestAnAggregatedAPIThatIsDownIsAnError(t *testing.T) {
 	t.Cleanup(func() {
 		services := schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
 		_ = f.dynamic.Resource(services).Delete(context.Background(), "v1beta1.nowhere.example.com", metav1.DeleteOptions{}) // a failure shows next
-		time.Sleep(time.Second)                                                                                              // the discovery of the tests that follow is without it
+		f.untilGroup("nowhere.example.com", false)                                                                           // for the tests that follow
 	})
 	f.untilGroup("nowhere.example.com", true)
 	f.backUp("one", report.PartiallyFailed, velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
@@ -282,11 +282,17 @@ func TestACustomResourceThatCannotBeConvertedIsAnError(t *testing.T) {
 	}
 }
 
-// ballast makes Secrets of half a MiB that don't compress; each is twice in the
-// archive.
+// ballast is makeBallast until the test ends.
 func (f *fixture) ballast(n int) {
 	f.t.Helper()
 	f.emptied(secrets)
+	f.makeBallast(n)
+}
+
+// makeBallast makes Secrets of half a MiB that don't compress; each is twice in the
+// archive.
+func (f *fixture) makeBallast(n int) {
+	f.t.Helper()
 	parallel(f.t, n, func(i int) error {
 		body := make([]byte, 512<<10)
 		random := rand.New(rand.NewPCG(uint64(i), 1))

@@ -57,8 +57,9 @@ func isPart(r *http.Request) bool {
 func TestASlowStoreIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
-	f.ballast(severalParts)
+	f.weighty()
+	weighty := f.app
+	f.crowded()
 	var slow atomic.Bool
 	spec := f.storeThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if isPart(r) && slow.CompareAndSwap(false, true) {
@@ -66,6 +67,7 @@ func TestASlowStoreIsWaitedFor(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
+	spec.IncludedNamespaces = append(spec.IncludedNamespaces, weighty)
 	f.backUp("slow", report.Completed, spec)
 	f.expectMany("slow", manyObjects)
 	if !slow.Load() {
@@ -128,7 +130,7 @@ func TestAFullStoreFailsTheBackup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			f.ballast(severalParts)
+			f.weighty()
 			var parts atomic.Int32
 			spec := f.storeThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if isPart(r) && parts.Add(1) > 2 {
@@ -153,7 +155,7 @@ func TestAFullStoreFailsTheBackup(t *testing.T) {
 func TestAFullFileSystemFailsTheBackup(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.ballast(severalParts)
+	f.weighty()
 	root := t.TempDir()
 	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=12m"); err != nil {
 		t.Skipf("mounting a small file system needs root: %v", err)
@@ -187,7 +189,7 @@ func (f *fixture) ownStore(root string) *testenv.S3Server {
 func TestAStoreThatGoesAwayFailsTheBackup(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.ballast(severalParts)
+	f.weighty()
 	server := f.ownStore(t.TempDir())
 	f.location = server.Location("own", "")
 	var parts atomic.Int32
@@ -210,7 +212,7 @@ func TestAStoreThatGoesAwayFailsTheBackup(t *testing.T) {
 func TestACancelledBackupLeavesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.ballast(severalParts)
+	f.weighty()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var parts atomic.Int32
@@ -228,30 +230,14 @@ func TestACancelledBackupLeavesNothing(t *testing.T) {
 	f.expectNothing("cut")
 }
 
-// executor builds the program that Jobs run.
-func executor(t *testing.T) string {
-	t.Helper()
-	root, err := testenv.RepositoryRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(t.TempDir(), "executor")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/executor")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the executor: %v\n%s", err, out)
-	}
-	return binary
-}
-
 // What a killed process leaves, the next attempt takes over and cleans up.
 func TestAKilledProcessIsFollowedByAWholeBackup(t *testing.T) {
 	t.Parallel()
-	binary := executor(t)
+	binary := testenv.Executor(t)
 	for _, at := range []string{"part", "side-file", "marker"} {
 		t.Run(at, func(t *testing.T) {
 			f := newFixture(t)
-			f.ballast(severalParts)
+			f.weighty()
 			reached, release := make(chan struct{}), make(chan struct{})
 			var parts, stopped atomic.Int32
 			spec := f.storeThrough(func(w http.ResponseWriter, r *http.Request, next http.Handler) {

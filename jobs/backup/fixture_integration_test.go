@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,8 +37,10 @@ import (
 func TestMain(m *testing.M) { testenv.Main(m) }
 
 // fixture is a namespace of Velero's with one location in a bucket of its own,
-// and a namespace to back up. The API server is shared by all tests, which
-// therefore run one after the other and take down what would disturb others.
+// and a namespace to back up. The API server is shared by all tests. Those that
+// back up the whole cluster, or break something for all of it, run one after the
+// other, before those that keep to their namespace and run side by side. All take
+// down what would disturb others.
 type fixture struct {
 	t        *testing.T
 	velero   string
@@ -48,6 +51,8 @@ type fixture struct {
 	config     *rest.Config
 	client     *client.Client
 	dynamic    dynamic.Interface
+	// buckets are those that were opened, by server and name.
+	buckets *sync.Map
 }
 
 var counter atomic.Int32
@@ -66,7 +71,7 @@ func newFixture(t *testing.T) *fixture {
 	n := counter.Add(1)
 	f := &fixture{
 		t: t, velero: fmt.Sprintf("velero-%d", n), app: fmt.Sprintf("app-%d-x", n), location: testenv.S3(t),
-		kubeconfig: testenv.Kubeconfig(t), config: cfg, client: velero, dynamic: dyn,
+		kubeconfig: testenv.Kubeconfig(t), config: cfg, client: velero, dynamic: dyn, buckets: &sync.Map{},
 	}
 	f.installCRDs()
 	f.create("namespaces", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.velero}})
@@ -90,10 +95,10 @@ func (f *fixture) installCRDs() {
 	})
 }
 
-// until tries again for 20 seconds.
+// until tries again for a minute, which only a failure takes.
 func (f *fixture) until(what string, try func() error) {
 	f.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := try()
 		if err == nil {
 			return
@@ -186,7 +191,9 @@ func (f *fixture) tryApply(manifest, plural string) error {
 	}
 	resource := f.dynamic.Resource(u.GroupVersionKind().GroupVersion().WithResource(plural))
 	_, err := resource.Namespace(u.GetNamespace()).Create(f.t.Context(), &u, metav1.CreateOptions{})
-	if err == nil && u.GetNamespace() == "" && plural != "namespaces" {
+	// A definition bears the fixture's name and stays: a kind that goes in the middle
+	// of somebody else's backup is a warning there.
+	if err == nil && u.GetNamespace() == "" && plural != "namespaces" && plural != "customresourcedefinitions" {
 		f.t.Cleanup(func() { _ = resource.Delete(context.Background(), u.GetName(), metav1.DeleteOptions{}) }) // gone is as good
 	}
 	return err
@@ -268,12 +275,19 @@ func (f *fixture) get(name string) *velerov1.Backup {
 	return b
 }
 
+// bucket is the fixture's bucket. It is opened once: that costs more than to read an
+// object, and the audit reads many.
 func (f *fixture) bucket() store.Bucket {
 	f.t.Helper()
+	key := f.location.Config["s3Url"] + "/" + f.location.Bucket
+	if b, ok := f.buckets.Load(key); ok {
+		return b.(store.Bucket)
+	}
 	b, err := store.Open(f.t.Context(), f.location)
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.buckets.Store(key, b)
 	return b
 }
 

@@ -28,6 +28,7 @@ import (
 )
 
 func TestBackupOfANamespace(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.configMap("kept", map[string]string{"app": "web"})
 	f.configMap("left-out", map[string]string{velerov1.ExcludeFromBackupLabel: "true"})
@@ -101,6 +102,7 @@ spec:
 // The objects that the selected ones can't do without come along, and nothing
 // else that is cluster-scoped.
 func TestBackupOfANamespaceTakesWhatItsObjectsNeed(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.apply(`
 apiVersion: apiextensions.k8s.io/v1
@@ -145,6 +147,7 @@ spec:
 }
 
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	wrong := filepath.Join(t.TempDir(), "credentials")
 	if err := os.WriteFile(wrong, []byte("[default]\naws_access_key_id = nobody\naws_secret_access_key = nothing\n"), 0o600); err != nil {
@@ -193,6 +196,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestStoreDownIsRetriedOnce(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.addLocation("down", f.location.Bucket, map[string]string{"s3Url": "http://127.0.0.1:9", "s3ForcePathStyle": "true", "region": "us-east-1"})
 	f.add("down", velerov1.BackupSpec{StorageLocation: "down"})
@@ -207,6 +211,7 @@ func TestStoreDownIsRetriedOnce(t *testing.T) {
 }
 
 func TestNameTakenInTheBucket(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.add("taken", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
 	f.run("taken", nil)
@@ -225,6 +230,7 @@ func TestNameTakenInTheBucket(t *testing.T) {
 }
 
 func TestAnAttemptThatDiedIsTakenOver(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.configMap("kept", nil)
 	f.add("again", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
@@ -245,6 +251,7 @@ func TestAnAttemptThatDiedIsTakenOver(t *testing.T) {
 }
 
 func TestAnAttemptThatDiedAfterTheMarkerIsAdopted(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.add("adopt", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
 	_, done := f.run("adopt", nil)
@@ -262,6 +269,7 @@ func TestAnAttemptThatDiedAfterTheMarkerIsAdopted(t *testing.T) {
 }
 
 func TestAnInterruptedBackupLeavesNoMarker(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.add("cut", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ const snapshotAction = "velero.io/csi-volumesnapshot-backupper"
 func (o *operation) itemOperations() []volume.Operation {
 	operations := []volume.Operation{}
 	for _, s := range o.volumes.sorted() {
-		if s.csi != nil && s.csi.Object != nil {
+		if s.csi != nil && s.csi.Name != "" {
 			operations = append(operations, o.snapshotOperation(s))
 		}
 	}
@@ -20,19 +20,19 @@ func (o *operation) itemOperations() []volume.Operation {
 }
 
 func (o *operation) snapshotOperation(s *savedVolume) volume.Operation {
-	object := volume.Identifier{Group: snapshotGroup, Resource: snapshotResource.Resource, Namespace: s.csi.Object.Namespace, Name: s.csi.Object.Name}
+	object := volume.Identifier{Group: snapshotGroup, Resource: snapshotResource.Resource, Namespace: s.csi.Namespace, Name: s.csi.Name}
 	op := volume.Operation{
 		Spec: volume.OperationSpec{
 			BackupName: o.backup.Name, BackupUID: string(o.backup.UID), BackupItemAction: snapshotAction,
-			ResourceIdentifier: object, OperationID: s.csi.OperationID, PostOperationItems: []volume.Identifier{object},
+			ResourceIdentifier: object, OperationID: s.csi.OperationID(), PostOperationItems: []volume.Identifier{object},
 		},
 		Status: volume.OperationStatus{
 			Phase: volume.OperationCompleted, Created: s.info.StartTimestamp, Started: s.info.StartTimestamp, Updated: s.info.CompletionTimestamp,
 		},
 	}
-	if s.csi.Content != nil {
+	if s.csi.Content != "" {
 		op.Spec.PostOperationItems = append(op.Spec.PostOperationItems,
-			volume.Identifier{Group: snapshotGroup, Resource: snapshotContentResource.Resource, Name: s.csi.Content.Name})
+			volume.Identifier{Group: snapshotGroup, Resource: snapshotContentResource.Resource, Name: s.csi.Content})
 	}
 	if s.err != nil {
 		op.Status.Phase, op.Status.Error = volume.OperationFailed, s.err.Error()

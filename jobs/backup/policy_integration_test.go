@@ -22,6 +22,7 @@ func (f *fixture) policy(name, text string) *corev1.TypedLocalObjectReference {
 }
 
 func TestF16PolicyDecidesAboutVolumeData(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")
@@ -59,6 +60,7 @@ func TestF16PolicyDecidesAboutVolumeData(t *testing.T) {
 }
 
 func TestF17FirstMatchingPolicyWins(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")
@@ -85,6 +87,7 @@ volumePolicies:
 }
 
 func TestF17InvalidPoliciesAreRefused(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	head := "version: v1\nvolumePolicies:\n"
 	for name, c := range map[string]struct {
@@ -117,6 +120,7 @@ func TestF17InvalidPoliciesAreRefused(t *testing.T) {
 
 // A policy's own filters come after those of the spec.
 func TestPolicyFiltersAreAddedToTheSelection(t *testing.T) {
+	t.Parallel()
 	f := newWorld(t)
 	ref := f.policy("filters", "version: v1\nincludeExcludePolicy:\n  excludedNamespaceScopedResources: [secrets, configmap]\n  includedClusterScopedResources: [storageclasses]\n")
 	f.selections([]selectionCase{

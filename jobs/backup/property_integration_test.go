@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -37,6 +39,7 @@ func byKind(entries []entry) map[string][]string {
 }
 
 func TestTheSameInputGivesTheSameEntries(t *testing.T) {
+	t.Parallel()
 	f := newWorld(t)
 	f.account()
 	f.volume("data")
@@ -61,10 +64,16 @@ func TestTheSameInputGivesTheSameEntries(t *testing.T) {
 	}
 }
 
-// many makes ConfigMaps, more than fit a page when n is above 500.
+// many is makeMany until the test ends.
 func (f *fixture) many(n int) {
 	f.t.Helper()
 	f.emptied(configMaps)
+	f.makeMany(n)
+}
+
+// makeMany makes ConfigMaps, more than fit a page when n is above 500.
+func (f *fixture) makeMany(n int) {
+	f.t.Helper()
 	resource := f.dynamic.Resource(configMaps).Namespace(f.app)
 	parallel(f.t, n, func(i int) error {
 		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("many-%05d", i), Namespace: f.app}, Data: map[string]string{"n": strings.Repeat(fmt.Sprint(i), 50)}}
@@ -110,7 +119,7 @@ func TestAForbiddenKindIsAnErrorThatNamesTheRight(t *testing.T) {
 	}
 }
 
-// as makes the executor another user.
+// as makes the executor another user, who may read ConfigMaps.
 func (f *fixture) as(user string) {
 	f.t.Helper()
 	config, err := clientcmd.LoadFromFile(testenv.Kubeconfig(f.t))
@@ -124,6 +133,9 @@ func (f *fixture) as(user string) {
 	if err := clientcmd.WriteToFile(*config, f.kubeconfig); err != nil {
 		f.t.Fatal(err)
 	}
+	cfg := rest.CopyConfig(f.config)
+	cfg.Impersonate.UserName = user
+	testenv.AwaitRights(f.t, cfg, authorizationv1.ResourceAttributes{Verb: "list", Resource: "configmaps"})
 }
 
 // allButSecrets allows all that the API server serves, but not Secrets.
@@ -159,6 +171,7 @@ func (f *fixture) allButSecrets() []rbacv1.PolicyRule {
 // The schemas of the side files, key by key, as Velero reads them; keys beyond
 // them fail the test.
 func TestSideFilesHaveVelerosSchemas(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")

@@ -2,11 +2,8 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -39,7 +36,7 @@ func (c *collector) readySnapshots(ctx context.Context) error {
 		return fmt.Errorf("wait for snapshots: %w", err)
 	}
 	for _, cut := range cuts {
-		saved := c.volumes.byClaim[place{cut.Claim.PVC.Namespace, cut.Claim.PVC.Name}]
+		saved := c.volumes.byClaim[place{cut.Namespace, cut.Claim}]
 		if saved == nil {
 			continue // of a claim that isn't the backup's: its group's
 		}
@@ -91,23 +88,24 @@ func (c *collector) strayDisks(ctx context.Context) {
 // storeSnapshots writes the objects of the drivers' snapshots into the archive: each
 // snapshot with its content, and the classes and Secrets that they name.
 func (c *collector) storeSnapshots(ctx context.Context) error {
-	classes, secrets := map[string]*snapshotv1.VolumeSnapshotClass{}, places{}
-	for _, s := range c.volumes.sorted() {
+	if c.snapshots.taker != nil {
+		for object, err := range c.snapshots.taker.Objects(ctx) {
+			if err == nil {
+				err = c.storeSnapshot(ctx, object)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	secrets := places{}
+	for _, s := range c.volumes.byClaim {
 		if s.csi == nil || s.err != nil {
 			continue
 		}
-		if err := c.storeSnapshot(ctx, s.csi); err != nil {
-			return err
-		}
-		if s.csi.Class != nil {
-			classes[s.csi.Class.Name] = s.csi.Class
-		}
-		for _, secret := range s.csi.Secrets() {
+		for _, secret := range s.csi.Secrets {
 			secrets[place{secret.Namespace, secret.Name}] = true
 		}
-	}
-	if err := c.storeClasses(ctx, classes); err != nil {
-		return err
 	}
 	for at := range c.needs.missing(secretResource, secrets) {
 		if err := c.storeSecret(ctx, at); err != nil {
@@ -117,39 +115,20 @@ func (c *collector) storeSnapshots(ctx context.Context) error {
 	return c.closeKinds(snapshotResource, snapshotContentResource, snapshotClassResource, secretResource)
 }
 
-func (c *collector) storeSnapshot(ctx context.Context, s *csi.Snapshot) error {
-	object, err := csi.StoredSnapshot(s)
-	if err != nil {
-		return err
-	}
-	content, err := csi.StoredContent(s)
-	if err != nil {
-		return err
-	}
-	err = c.storeMade(ctx, snapshotResource, cluster.Object{Kind: "VolumeSnapshot", Namespace: s.Object.Namespace, Name: s.Object.Name, Raw: object})
-	if err != nil {
-		return err
-	}
-	return c.storeMade(ctx, snapshotContentResource, cluster.Object{Kind: "VolumeSnapshotContent", Name: s.Content.Name, Raw: content})
-}
-
-// storeClasses writes the classes that aren't in the archive yet.
-func (c *collector) storeClasses(ctx context.Context, classes map[string]*snapshotv1.VolumeSnapshotClass) error {
-	for _, name := range slices.Sorted(maps.Keys(classes)) {
-		if c.needs.have[snapshotClassResource][place{name: name}] {
-			continue
-		}
-		class := classes[name].DeepCopy()
-		class.APIVersion, class.Kind = snapshotv1.SchemeGroupVersion.String(), "VolumeSnapshotClass"
-		body, err := json.Marshal(class)
-		if err != nil {
-			return fmt.Errorf("encode volume snapshot class %q: %w", name, err)
-		}
-		if err := c.storeMade(ctx, snapshotClassResource, cluster.Object{Kind: class.Kind, Name: name, Raw: body}); err != nil {
-			return err
+// storeSnapshot writes one object of a driver's snapshot, unless it is a class that is
+// in the archive already.
+func (c *collector) storeSnapshot(ctx context.Context, object csi.Object) error {
+	gr := snapshotResource
+	switch object.Kind {
+	case csi.KindContent:
+		gr = snapshotContentResource
+	case csi.KindClass:
+		gr = snapshotClassResource
+		if c.needs.have[gr][place{name: object.Name}] {
+			return nil
 		}
 	}
-	return nil
+	return c.storeMade(ctx, gr, cluster.Object{Kind: object.Kind, Namespace: object.Namespace, Name: object.Name, Raw: object.JSON})
 }
 
 // storeMade writes an object of the snapshot API that no list has brought.
@@ -196,7 +175,7 @@ func (c *collector) storeSecret(ctx context.Context, at place) error {
 // none gets into the archive twice.
 func (c *collector) watchSecrets() {
 	for _, s := range c.volumes.byClaim {
-		if s.csi != nil && len(s.csi.Secrets()) > 0 {
+		if s.csi != nil && len(s.csi.Secrets) > 0 {
 			c.needs.have[secretResource] = places{}
 			return
 		}

@@ -19,6 +19,7 @@ import (
 // What a label selects brings along what it can't do without, although the
 // label isn't on that.
 func TestRelatedObjectsComeAlong(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(`# serviceaccounts
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: APP, labels: {take: account}}}
@@ -84,6 +85,7 @@ spec:
 // Namespaced related objects have to pass the filters; cluster-scoped ones only
 // must not be excluded.
 func TestRelatedObjectsPassTheFilters(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")
@@ -113,6 +115,7 @@ func TestRelatedObjectsPassTheFilters(t *testing.T) {
 
 // Related objects are found without asking for each.
 func TestRelatedObjectsCostNoRequestEach(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	count := func(name string) (requests int) {

@@ -45,8 +45,9 @@ func (q *requests) note(w http.ResponseWriter, r *http.Request, next http.Handle
 // A backup is kind to the API server: no request per object, and one status a
 // second.
 func TestABackupAsksForPagesNotForObjects(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
-	f.many(manyObjects)
+	f.crowded()
 	q := &requests{agents: map[string]bool{}, lists: map[string]int{}}
 	f.clusterThrough(q.note)
 	begin := time.Now()
@@ -110,6 +111,7 @@ func TestStoredObjectsAreThoseOfTheAPIServer(t *testing.T) {
 }
 
 func TestTheEndIsAnEventOnTheBackup(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.configMap("kept", nil)
 	f.backUp("good", report.Completed, velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})

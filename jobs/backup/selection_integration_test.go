@@ -57,7 +57,7 @@ metadata: {name: gadgets.APP.example.com}
 spec:
   group: APP.example.com
   scope: Namespaced
-  names: {plural: gadgets, singular: gadget, kind: Gadget, shortNames: [gdt]}
+  names: {plural: gadgets, singular: APP-gadget, kind: Gadget, shortNames: [APP-gdt]}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
 ---
 # gadgets
@@ -170,8 +170,8 @@ func TestSelectionByOlderFilters(t *testing.T) {
 	app := []string{"APP"}
 	newWorld(t).selections([]selectionCase{
 		{name: "kinds", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"configmaps", "deployments.apps"}}, want: wConfig + wDeploy},
-		{name: "short-names", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"cm", "deploy", "gdt"}}, want: wConfig + wDeploy + wGadget + wCRD},
-		{name: "singulars", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"configmap", "gadget"}}, want: wConfig + wGadget + wCRD},
+		{name: "short-names", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"cm", "deploy", "APP-gdt"}}, want: wConfig + wDeploy + wGadget + wCRD},
+		{name: "singulars", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"configmap", "APP-gadget"}}, want: wConfig + wGadget + wCRD},
 		{name: "glob-group", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"*.apps"}}, want: wDeploy},
 		{name: "excluded", spec: velerov1.BackupSpec{IncludedNamespaces: app, ExcludedResources: []string{"secrets", "gadgets.APP.example.com"}}, want: nsApp + wConfig + wDeploy},
 		{name: "both-lists", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedResources: []string{"*"}, ExcludedResources: []string{"secret", "deploy"}}, want: nsApp + wConfig + wGadget + wCRD},
@@ -186,7 +186,7 @@ func TestSelectionByOlderFilters(t *testing.T) {
 func TestSelectionByNewerFilters(t *testing.T) {
 	app := []string{"APP"}
 	newWorld(t).selections([]selectionCase{
-		{name: "namespaced", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedNamespaceScopedResources: []string{"configmaps", "gdt"}}, want: nsApp + wConfig + wGadget + wCRD},
+		{name: "namespaced", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedNamespaceScopedResources: []string{"configmaps", "APP-gdt"}}, want: nsApp + wConfig + wGadget + wCRD},
 		{name: "namespaced-excluded", spec: velerov1.BackupSpec{IncludedNamespaces: app, ExcludedNamespaceScopedResources: []string{"secret", "deploy"}}, want: nsApp + wConfig + wGadget + wCRD},
 		{name: "cluster", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedClusterScopedResources: []string{"storageclasses", "pc"}}, want: nsApp + wApp + wClass + wPrio + wCRD},
 		{name: "cluster-star", spec: velerov1.BackupSpec{IncludedNamespaces: app, IncludedClusterScopedResources: []string{"*"}}, want: nsApp + wApp + wCluster},
@@ -227,7 +227,7 @@ func TestSelectionByName(t *testing.T) {
 		{name: "glob-name", annotations: include("APP/secret/db-*"), want: nsApp + wSecrets},
 		{name: "glob-namespace", annotations: include("APP*/configmaps/one"), want: nsApp + nsB + "configmaps=APP/one configmaps=APP-b/one "},
 		{name: "cluster-scoped", annotations: include("storageclass/APP-class,clusterrole/APP-*"), want: wClass + wRole},
-		{name: "custom", annotations: include("APP/gdt/gear"), want: nsApp + wGadget + wCRD},
+		{name: "custom", annotations: include("APP/APP-gdt/gear"), want: nsApp + wGadget + wCRD},
 		{name: "excluded", spec: velerov1.BackupSpec{IncludedNamespaces: app}, annotations: exclude("APP/secret/db-*,APP/cm/two,crd/gadgets.APP.example.com"), want: nsApp + "configmaps=APP/one " + wDeploy + wGadget},
 		{name: "both", annotations: map[string]string{velerov1.IncludeObjectsAnnotation: "APP/secret/*", velerov1.ExcludeObjectsAnnotation: "APP/secret/db-copy"}, want: nsApp + "secrets=APP/db-main "},
 		{name: "and-filter", spec: velerov1.BackupSpec{IncludedNamespaces: []string{"APP-b"}}, annotations: include("APP*/configmaps/one"), want: nsB + "configmaps=APP-b/one "},
@@ -237,6 +237,7 @@ func TestSelectionByName(t *testing.T) {
 }
 
 func TestSelectionByNameIsCheckedBeforeTheBackup(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	for name, c := range map[string]struct{ pattern, want string }{
 		"no-slash":        {"web", `"web"`},
@@ -258,6 +259,7 @@ func TestSelectionByNameIsCheckedBeforeTheBackup(t *testing.T) {
 }
 
 func TestInvalidSelectionsAreRefused(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	labels := &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 	for name, c := range map[string]struct {

@@ -25,6 +25,7 @@ import (
 )
 
 func TestClaimsAreSnapshottedByTheirDriver(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.data("a", "b", "c")
 	_, after := d.backUp("one", report.Completed, d.only())
@@ -93,6 +94,7 @@ func (o *order) watch(w http.ResponseWriter, r *http.Request, next http.Handler)
 
 // All snapshots are asked for before anybody looks whether any is there.
 func TestAllSnapshotsAreAskedForAtOnce(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.data("a", "b", "c", "d", "e")
 	d.Fault(t, testenv.CSIFault{NotReady: 3})
@@ -115,6 +117,7 @@ func TestAllSnapshotsAreAskedForAtOnce(t *testing.T) {
 
 // Post hooks wait for the cut, not for the snapshot to be usable.
 func TestSnapshotsAreCutBetweenTheHooks(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.account()
 	d.data("a", "b", "free")
@@ -162,6 +165,7 @@ func TestSnapshotsAreCutBetweenTheHooks(t *testing.T) {
 
 // Without a wish for snapshots nothing is asked about them.
 func TestSwitchedOffSnapshotsCostNothing(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.data("a")
 	var o order
@@ -177,6 +181,7 @@ func TestSwitchedOffSnapshotsCostNothing(t *testing.T) {
 }
 
 func TestPoliciesDecideAboutSnapshots(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.Volume(t, d.app, "mine", "1Gi", "who", "me")
 	d.Volume(t, d.app, "yours", "1Gi", "who", "you")
@@ -208,6 +213,7 @@ func TestPoliciesDecideAboutSnapshots(t *testing.T) {
 
 // Of what a selection takes, and only of that, snapshots are taken.
 func TestSnapshotsFollowTheSelection(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.account()
 	for _, name := range []string{"mounted", "labelled", "left"} {
@@ -253,6 +259,7 @@ func TestSnapshotsFollowTheSelection(t *testing.T) {
 
 // A volume that nothing covers is named, also when the backup doesn't hold it.
 func TestUncoveredVolumesAreNamed(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.account()
 	f.volume("data")
@@ -282,6 +289,7 @@ func yes() *bool { b := true; return &b }
 
 // What pods want saved file by file isn't snapshotted instead.
 func TestFilesAreNotSnapshottedInstead(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.account()
 	d.data("files", "other")
@@ -300,6 +308,7 @@ func TestFilesAreNotSnapshottedInstead(t *testing.T) {
 // Claims of a group are snapshotted together, also those of pods with hooks and those
 // that the selection itself leaves out.
 func TestGroupsAreSnapshottedTogether(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.account()
 	for _, name := range []string{"a", "b", "c"} {
@@ -340,6 +349,7 @@ func TestGroupsAreSnapshottedTogether(t *testing.T) {
 
 // The Secrets by which a driver finds its snapshots are in the backup, each once.
 func TestSecretsOfDriversComeAlong(t *testing.T) {
+	t.Parallel()
 	d := newDriven(t, testenv.CSIOptions{})
 	d.data("a")
 	other := d.app + "-driver"

@@ -46,6 +46,7 @@ func (f *fixture) versionPaths(name string) []string {
 }
 
 func TestThePreferredVersionIsStored(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(twoVersions)
 	f.backUp("one", report.Completed, velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})
@@ -61,6 +62,7 @@ func TestThePreferredVersionIsStored(t *testing.T) {
 }
 
 func TestEnableAPIGroupVersionsStoresAllServedVersions(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.manifests(twoVersions)
 	f.add("all", velerov1.BackupSpec{IncludedNamespaces: []string{f.app}})

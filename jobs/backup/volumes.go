@@ -24,11 +24,10 @@ var errNoFSSaved = errors.New("this version saves no volume file by file")
 // savedVolume is what becomes of one volume's data.
 type savedVolume struct {
 	// at is what is said about it: its claim, or the volume itself.
-	at       ref.Object
-	decision volume.Decision
-	info     volume.Info
-	// pv and pvc are there until the snapshot is cut; pvc is nil when the backup
-	// doesn't hold the claim.
+	at     ref.Object
+	method volume.Method
+	info   volume.Info
+	// pv and pvc are what a driver is told, and there until it has cut its snapshot.
 	pv  *corev1.PersistentVolume
 	pvc *corev1.PersistentVolumeClaim
 	// csi is the snapshot of a driver as it was last seen; nil as long as there is
@@ -37,8 +36,6 @@ type savedVolume struct {
 	// disk and location are those of a disk snapshot that was asked for.
 	disk     *volume.Snapshot
 	location *snapshotLocation
-	// percent is how much of a disk was copied when it was last asked.
-	percent int
 	// err is why there is no snapshot although there was to be one.
 	err error
 	// claimStored says that the archive has the claim of a driver's snapshot.
@@ -50,25 +47,39 @@ type savedVolume struct {
 type volumes struct {
 	byName  map[string]*savedVolume
 	byClaim map[place]*savedVolume
+	// reasons are the decisions' texts, of which there are few for many volumes.
+	reasons map[string]string
 }
 
 func newVolumes() *volumes {
-	return &volumes{byName: map[string]*savedVolume{}, byClaim: map[place]*savedVolume{}}
+	return &volumes{byName: map[string]*savedVolume{}, byClaim: map[place]*savedVolume{}, reasons: map[string]string{}}
 }
 
 // add notes a volume that was decided about.
 func (v *volumes) add(s *savedVolume) {
+	for _, text := range []*string{&s.info.Decision, &s.info.SkippedReason} {
+		if known, ok := v.reasons[*text]; ok {
+			*text = known
+		} else {
+			v.reasons[*text] = *text
+		}
+	}
 	v.byName[s.info.PVName] = s
-	if s.decision.Method == volume.CSISnapshot {
+	if s.method == volume.CSISnapshot {
 		v.byClaim[s.claim()] = s
 	}
+}
+
+// snapshot reports whether one was to be taken.
+func (s *savedVolume) snapshot() bool {
+	return s.method == volume.CSISnapshot || s.method == volume.NativeSnapshot
 }
 
 func (s *savedVolume) claim() place { return place{s.info.PVCNamespace, s.info.PVCName} }
 
 // newSavedVolume begins the record of a volume.
 func newSavedVolume(at ref.Object, pv *corev1.PersistentVolume, pvc *corev1.PersistentVolumeClaim, d volume.Decision) *savedVolume {
-	s := &savedVolume{at: at, decision: d, info: volume.Info{
+	s := &savedVolume{at: at, method: d.Method, info: volume.Info{
 		PVName: pv.Name, Decision: d.Why, SkippedReason: d.SkippedReason(), Skipped: !d.Snapshot(),
 		PV: &volume.PVInfo{ReclaimPolicy: string(pv.Spec.PersistentVolumeReclaimPolicy), Labels: pv.Labels},
 	}}
@@ -78,10 +89,30 @@ func newSavedVolume(at ref.Object, pv *corev1.PersistentVolume, pvc *corev1.Pers
 	if !d.Snapshot() {
 		return s
 	}
-	s.pv, s.pvc = pv, pvc
+	if d.Method == volume.CSISnapshot {
+		s.pv, s.pvc = forDriver(pv, pvc)
+	}
 	s.info.Method, s.info.StartTimestamp = d.Method, now()
 	s.info.PreserveLocalSnapshot = d.Method == volume.CSISnapshot
 	return s
+}
+
+// forDriver leaves of a volume and its claim what taking a snapshot depends on: there
+// may be thousands that are cut at the same time.
+func forDriver(pv *corev1.PersistentVolume, pvc *corev1.PersistentVolumeClaim) (*corev1.PersistentVolume, *corev1.PersistentVolumeClaim) {
+	volume := &corev1.PersistentVolume{}
+	volume.Name, volume.Spec.CSI = pv.Name, &corev1.CSIPersistentVolumeSource{Driver: pv.Spec.CSI.Driver}
+	if pvc == nil {
+		return volume, nil
+	}
+	claim := &corev1.PersistentVolumeClaim{}
+	claim.Namespace, claim.Name, claim.Labels, claim.Status.Phase = pvc.Namespace, pvc.Name, pvc.Labels, pvc.Status.Phase
+	for key, value := range pvc.Annotations {
+		if strings.HasPrefix(key, "velero.io/") { // such as the class to use
+			metav1.SetMetaDataAnnotation(&claim.ObjectMeta, key, value)
+		}
+	}
+	return volume, claim
 }
 
 // failed notes that there is no snapshot, or none that is of use.
@@ -104,11 +135,11 @@ func (s *savedVolume) noteCSI(snapshot *csi.Snapshot) {
 	started := snapshot.Started
 	s.info.StartTimestamp = &started
 	info := &volume.CSIInfo{
-		OperationID: snapshot.OperationID, GroupHandle: snapshot.GroupHandle, Driver: s.info.CSI.Driver,
-		SnapshotHandle: snapshot.Handle(), Size: snapshot.RestoreSize(), ReadyToUse: snapshot.Ready(),
+		OperationID: snapshot.OperationID(), Driver: s.info.CSI.Driver,
+		SnapshotHandle: snapshot.Handle, ContentName: snapshot.Content, Size: snapshot.RestoreSize, ReadyToUse: snapshot.Ready,
 	}
-	if snapshot.Content != nil {
-		info.ContentName = snapshot.Content.Name
+	if snapshot.Group != nil {
+		info.GroupHandle = snapshot.Group.Handle
 	}
 	s.info.CSI = info
 }
@@ -143,7 +174,7 @@ func (v *volumes) sorted() []*savedVolume {
 // snapshots is how many were asked for.
 func (v *volumes) snapshots() (n int) {
 	for _, s := range v.byName {
-		if s.decision.Snapshot() {
+		if s.snapshot() {
 			n++
 		}
 	}

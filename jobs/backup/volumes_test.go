@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -40,11 +39,10 @@ func decided(name string, method volume.Method) *savedVolume {
 }
 
 func taken(name string) *csi.Snapshot {
-	handle, size, ready := "handle-"+name, int64(1<<30), true
+	ready := true
 	return &csi.Snapshot{
-		Object:  &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "vs-" + name}},
-		Content: &snapshotv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: "vsc-" + name}, Status: &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: &handle, RestoreSize: &size, ReadyToUse: &ready}},
-		Started: began, Ended: &began, OperationID: "shop/vs-" + name + "/2026",
+		Namespace: "shop", Name: "vs-" + name, Content: "vsc-" + name, Handle: "handle-" + name, RestoreSize: 1 << 30, Ready: &ready,
+		Started: began, Ended: &began,
 	}
 }
 
@@ -124,7 +122,7 @@ func TestItemOperations(t *testing.T) {
 	var good volume.Operation
 	operations := o.itemOperations()
 	for _, op := range operations {
-		if op.Spec.OperationID == "shop/vs-good/2026" {
+		if op.Spec.ResourceIdentifier.Name == "vs-good" {
 			good = op
 		} else if op.Status.Phase != volume.OperationFailed || op.Status.Error != "never ready" {
 			t.Errorf("operation %+v", op)
@@ -133,7 +131,7 @@ func TestItemOperations(t *testing.T) {
 	object := volume.Identifier{Group: "snapshot.storage.k8s.io", Resource: "volumesnapshots", Namespace: "shop", Name: "vs-good"}
 	want := volume.Operation{
 		Spec: volume.OperationSpec{
-			BackupName: "b", BackupUID: "u", BackupItemAction: "velero.io/csi-volumesnapshot-backupper", OperationID: "shop/vs-good/2026", ResourceIdentifier: object,
+			BackupName: "b", BackupUID: "u", BackupItemAction: "velero.io/csi-volumesnapshot-backupper", OperationID: "shop/vs-good/" + began.UTC().Format(time.RFC3339), ResourceIdentifier: object,
 			PostOperationItems: []volume.Identifier{object, {Group: "snapshot.storage.k8s.io", Resource: "volumesnapshotcontents", Name: "vsc-good"}},
 		},
 		Status: volume.OperationStatus{Phase: volume.OperationCompleted, Created: &began, Started: &began, Updated: &began},

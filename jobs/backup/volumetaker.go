@@ -30,7 +30,7 @@ func (t *volumeTaker) take(ctx context.Context, obj cluster.Object, _ bool) erro
 			return c.broken(ctx, t.kind, obj, &unreadableError{fmt.Errorf("decode volume: %w", err)})
 		}
 		saved = c.decideVolume(ctx, c.nameOf(t.kind, obj, &pv), &pv, true)
-		if saved.decision.Snapshot() {
+		if saved.snapshot() {
 			obj.Raw = slices.Clone(obj.Raw)
 			t.waiting, t.cuts = append(t.waiting, obj), append(t.cuts, saved)
 			return nil
@@ -56,7 +56,7 @@ func (t *volumeTaker) end(ctx context.Context) error {
 // store stores a volume, unless the snapshot of its disk failed, as in Velero.
 func (t *volumeTaker) store(ctx context.Context, obj cluster.Object, saved *savedVolume) error {
 	c := t.collector
-	if saved.decision.Method == volume.NativeSnapshot && saved.err != nil {
+	if saved.method == volume.NativeSnapshot && saved.err != nil {
 		c.needs.settle(volumeResource, placeOf(obj))
 		c.skip(ctx, t.kind, placeOf(obj), reasonNoSnapshot)
 		return nil

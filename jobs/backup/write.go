@@ -159,7 +159,7 @@ func (c *collector) inspectClaim(obj cluster.Object, body []byte) ([]byte, error
 		return body, nil
 	}
 	saved.claimStored = true
-	if body, err = csi.StoredClaim(body, saved.csi); err != nil {
+	if body, err = csi.StoredClaim(body, c.backup.Name, saved.csi); err != nil {
 		return nil, &unreadableError{err}
 	}
 	return body, nil

@@ -256,12 +256,13 @@ func TestALockedBackupIsDeletedWhenItMayBe(t *testing.T) {
 		w.put(t, key, body)
 	}
 	w.api.Add(veleroNamespace+"backups", expired())
-	w.bucket.Lock("", time.Now().Add(1500*time.Millisecond))
+	until := time.Now().Add(4 * time.Second)
+	w.bucket.Lock("", until)
 	w.run(t)
 	if got := w.expiry(); got.Label != "Locked" || !got.Locked || got.Phase != "Completed" || len(w.bucket.Deleted()) > 0 {
 		t.Fatalf("%+v, deleted %q", got, w.bucket.Deleted())
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Until(until) + time.Second) // statuses have whole seconds
 	if summary := w.run(t); summary.Items != 1 || w.expiry() != (expiry{}) {
 		t.Errorf("%+v, %+v", summary, w.expiry())
 	}

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/kubectl-velero/kubectl-velero/jobs/internal/installed"
 	"github.com/kubectl-velero/kubectl-velero/jobs/maintain"
@@ -98,7 +99,7 @@ func TestChoresOnRealServers(t *testing.T) {
 		i.Bind(name, uid)
 	}
 	previews := launch.Rights{Kube: i.Kube, Namespace: i.Namespace, Operation: velerov1.OperationPreview}
-	const looked, looks = types.UID("looked-1"), types.UID("looks-01")
+	looked, looks := uuid.NewUUID(), uuid.NewUUID()
 	for _, uid := range []types.UID{looked, looks} {
 		if err := previews.Bind(t.Context(), "done", uid); err != nil {
 			t.Fatal(err)

@@ -43,8 +43,9 @@ type Config struct {
 	Location string
 	// Drivers are the CSI drivers of the cluster; nil means those that Env leads to.
 	Drivers Drivers
-	// SnapshotTimeout is how long a CSI driver may take to delete a snapshot of an
-	// expired backup; 0 means two minutes.
+	// SnapshotTimeout is how long a CSI driver may take to delete snapshots of a backup
+	// that expired or died; 0 means two minutes. One that takes longer is not waited
+	// for again.
 	SnapshotTimeout time.Duration
 }
 

@@ -19,13 +19,16 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/jobs/internal/drivers"
 )
 
-// Drivers removes what snapshots left in the cluster; *csi.Client does.
+// Drivers removes what snapshots left in the cluster; *csi.Sweep does. One that isn't
+// done in time is an error with csi.OnlyMarked.
 type Drivers interface {
 	deletejob.Drivers
 	// Owners are the backups that snapshot objects in the cluster belong to.
 	Owners(ctx context.Context) ([]csi.Owner, error)
 	// Forget removes a backup's objects, and keeps the data.
 	Forget(ctx context.Context, backup, uid string) (int, error)
+	// Silent are the drivers that didn't do it in time, and won't be waited for again.
+	Silent() []csi.Silence
 }
 
 // sweepSnapshots removes what executors that died left of snapshots: with their data
@@ -60,6 +63,13 @@ func (m *maintenance) sweepCSI(ctx context.Context) error {
 		if err := m.sweepOwner(ctx, found, owner, backup); err != nil {
 			m.problem(ownerObject(m.Namespace, owner), err)
 		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+	for _, silence := range found.Silent() {
+		m.down.AddDriver(silence.Driver) // nor do expired backups wait for it
+		m.problem(ref.Object{}, fmt.Errorf("remove the snapshots of backups that died: %w", silence.Err))
 	}
 	return nil
 }
@@ -68,7 +78,8 @@ func ownerObject(namespace string, owner csi.Owner) ref.Object {
 	return ref.Object{Resource: backups, Kind: "Backup", Namespace: namespace, Name: owner.Backup}
 }
 
-// openDrivers connects to the snapshot API; nil where the cluster doesn't serve it.
+// openDrivers connects to the snapshot API, once for all chores; nil where the cluster
+// doesn't serve it.
 func (m *maintenance) openDrivers(ctx context.Context) (Drivers, error) {
 	if m.Drivers != nil {
 		return m.Drivers, nil
@@ -77,7 +88,8 @@ func (m *maintenance) openDrivers(ctx context.Context) (Drivers, error) {
 	if client == nil {
 		return nil, err
 	}
-	return client, nil
+	m.Drivers = client.NewSweep(m.SnapshotTimeout)
+	return m.Drivers, nil
 }
 
 // fate is what becomes of snapshot objects.
@@ -109,6 +121,9 @@ func (m *maintenance) sweepOwner(ctx context.Context, found Drivers, owner csi.O
 		do, done = found.Leftovers, "%d snapshots of a backup that died"
 	}
 	n, err := do(ctx, owner.Backup, owner.UID)
+	if csi.OnlyMarked(err) {
+		return nil // told once for each driver
+	}
 	if n > 0 {
 		m.did("removed", ownerObject(m.Namespace, owner), fmt.Sprintf(done, n))
 	}

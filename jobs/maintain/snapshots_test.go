@@ -32,6 +32,8 @@ type drivers struct {
 
 func (d *drivers) Owners(context.Context) ([]csi.Owner, error) { return []csi.Owner{d.owner}, nil }
 
+func (d *drivers) Silent() []csi.Silence { return nil }
+
 func (d *drivers) Forget(_ context.Context, backup, uid string) (int, error) {
 	d.calls = append(d.calls, "forget "+backup+" "+uid)
 	return 2, d.err

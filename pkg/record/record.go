@@ -4,6 +4,7 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,8 +46,9 @@ type Record struct {
 	target corev1.ObjectReference
 	log    *slog.Logger
 
-	mu           sync.Mutex
-	lastProgress time.Time
+	mu       sync.Mutex
+	lastTold time.Time
+	told     []byte // what was last written, as JSON
 }
 
 // Open returns the record of obj, a Backup or Restore as read from the cluster;
@@ -92,22 +94,46 @@ func (r *Record) Annotate(ctx context.Context, annotations map[string]string) er
 	return r.Patch(ctx, map[string]any{"metadata": map[string]any{"annotations": annotations}})
 }
 
-// Progress writes status.progress, at most once a second: totalItems and, under
-// the key doneField, the number of items done. A write that fails is logged.
+// Progress writes status.progress, as Tell does: totalItems and, under the key
+// doneField, the number of items done.
 func (r *Record) Progress(ctx context.Context, doneField string, total, done int) {
-	r.mu.Lock()
-	due := time.Since(r.lastProgress) >= progressInterval
-	if due {
-		r.lastProgress = time.Now()
+	r.Tell(ctx, map[string]any{"progress": map[string]any{"totalItems": total, doneField: done}}, nil)
+}
+
+// Tell merges fields into the status, and annotations into the object's, where nil
+// takes one away. It does so at most once a second, and not when they are what it last
+// wrote; its caller comes again. A write that fails is logged.
+func (r *Record) Tell(ctx context.Context, status, annotations map[string]any) {
+	patch := map[string]any{"status": status}
+	if annotations != nil {
+		patch["metadata"] = map[string]any{"annotations": annotations}
 	}
-	r.mu.Unlock()
-	if !due {
+	text, err := json.Marshal(patch)
+	if err == nil && !r.due(text) {
 		return
 	}
-	progress := map[string]any{"totalItems": total, doneField: done}
-	if err := r.Patch(ctx, map[string]any{"status": map[string]any{"progress": progress}}); err != nil && ctx.Err() == nil {
-		r.log.Warn("progress not written", "error", err)
+	if err == nil {
+		err = r.Patch(ctx, patch)
 	}
+	if err != nil {
+		r.mu.Lock()
+		r.told = nil // to be written again
+		r.mu.Unlock()
+		if ctx.Err() == nil {
+			r.log.Warn("progress not written", "error", err)
+		}
+	}
+}
+
+// due reports whether a patch is to be written now, and notes that it is.
+func (r *Record) due(patch []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.lastTold) < progressInterval || bytes.Equal(patch, r.told) {
+		return false
+	}
+	r.lastTold, r.told = time.Now(), patch
+	return true
 }
 
 // Patch applies a JSON merge patch. patch must not hold metadata.uid.
@@ -145,8 +171,9 @@ func (r *Record) patch(ctx context.Context, patch map[string]any, resourceVersio
 	return nil
 }
 
-// Finish gives the operation its end: status is merged into the object's
-// status, with phase as its phase, and annotations into its annotations. A
+// Finish gives the operation its end: the fields of status replace those of the
+// object's status, with phase as its phase, and annotations are merged into its
+// annotations. A
 // terminal phase that stands there already is kept, and ErrEnded returned;
 // concurrent changes are read again.
 func (r *Record) Finish(ctx context.Context, phase string, status map[string]any, annotations map[string]string) error {
@@ -154,7 +181,7 @@ func (r *Record) Finish(ctx context.Context, phase string, status map[string]any
 	for key, value := range status {
 		merged[key] = value
 	}
-	patch := map[string]any{"status": merged}
+	patch := map[string]any{}
 	if len(annotations) > 0 {
 		patch["metadata"] = map[string]any{"annotations": annotations}
 	}
@@ -172,6 +199,9 @@ func (r *Record) Finish(ctx context.Context, phase string, status map[string]any
 				return nil // written by the attempt before, whose answer got lost
 			}
 			return fmt.Errorf("%s %q is %s: %w", r.target.Kind, r.target.Name, before, ErrEnded)
+		}
+		if patch["status"], err = overwriting(merged, current); err != nil {
+			return fmt.Errorf("encode the end of %s %q: %w", r.target.Kind, r.target.Name, err)
 		}
 		err = r.patch(ctx, patch, current.GetResourceVersion())
 		if !apierrors.IsConflict(err) || attempt == finishAttempts || current.GetUID() != r.target.UID {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -26,6 +27,7 @@ import (
 type apiServer struct {
 	mu        sync.Mutex
 	phase     string
+	progress  map[string]any // of the Backup's status
 	version   int
 	conflicts int // patches refused before one is taken
 	patches   []map[string]any
@@ -57,7 +59,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"apiVersion": "velero.io/v1", "kind": "Backup",
 		"metadata": map[string]any{"name": "shop", "namespace": "velero", "uid": uid, "resourceVersion": "1"},
-		"status":   map[string]any{"phase": s.phase},
+		"status":   map[string]any{"phase": s.phase, "progress": s.progress},
 	})
 }
 
@@ -88,6 +90,20 @@ func TestFinishWritesOneEnd(t *testing.T) {
 	metadata, _ := s.patches[0]["metadata"].(map[string]any)
 	if status["phase"] != "Completed" || status["warnings"] != float64(1) || metadata["resourceVersion"] != "1" {
 		t.Errorf("patch %v", s.patches[0])
+	}
+}
+
+// A count of 0 isn't encoded; what stood there of the progress has to go all the same.
+func TestFinishLeavesNothingOfTheProgress(t *testing.T) {
+	t.Parallel()
+	s := &apiServer{phase: "InProgress", progress: map[string]any{"totalItems": 51, "itemsBackedUp": 3}}
+	err := open(t, s, uid).Finish(t.Context(), "PartiallyFailed", map[string]any{"progress": &velerov1.BackupProgress{}, "errors": 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"phase": "PartiallyFailed", "errors": float64(1), "progress": map[string]any{"totalItems": nil, "itemsBackedUp": nil}}
+	if diff := cmp.Diff(want, s.patches[0]["status"]); diff != "" {
+		t.Errorf("status of the patch (-want +got):\n%s", diff)
 	}
 }
 

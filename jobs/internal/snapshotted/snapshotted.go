@@ -176,12 +176,16 @@ func (t *Taken) cut(claims []csi.Claim) {
 	t.w.must(err)
 	t.csi, err = t.taker.Wait(t.w.t.Context(), 0)
 	t.w.must(err)
+	volumes := map[string]string{}
+	for _, claim := range claims {
+		volumes[claim.PVC.Name] = claim.PV.Name
+	}
 	for _, s := range t.csi {
 		t.w.must(s.Err)
 		t.infos = append(t.infos, volume.Info{
-			PVCName: s.Claim.PVC.Name, PVCNamespace: s.Claim.PVC.Namespace, PVName: s.Claim.PV.Name,
+			PVCName: s.Claim, PVCNamespace: s.Namespace, PVName: volumes[s.Claim],
 			Method: volume.CSISnapshot, PreserveLocalSnapshot: true, Result: volume.Succeeded,
-			CSI: &volume.CSIInfo{SnapshotHandle: s.Handle(), Driver: t.w.Driver.Driver, ContentName: s.Content.Name},
+			CSI: &volume.CSIInfo{SnapshotHandle: s.Handle, Driver: t.w.Driver.Driver, ContentName: s.Content},
 		})
 	}
 }
@@ -224,10 +228,11 @@ func (t *Taken) archive() io.Reader {
 	t.w.must(err)
 	kind, err := w.Kind(contents.GroupResource(), contents.Version, true)
 	t.w.must(err)
-	for _, s := range t.csi {
-		content, err := csi.StoredContent(s)
+	for object, err := range t.taker.Objects(t.w.t.Context()) {
 		t.w.must(err)
-		t.w.must(kind.Write("", s.Content.Name, content))
+		if object.Kind == csi.KindContent {
+			t.w.must(kind.Write("", object.Name, object.JSON))
+		}
 	}
 	t.w.must(kind.Close())
 	_, err = w.Close()

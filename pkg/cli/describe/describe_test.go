@@ -106,6 +106,18 @@ func stuck() Backup {
 	return b
 }
 
+// copying is a backup that waits for its snapshots.
+func copying() Backup {
+	b := simple()
+	b.Backup.Annotations = map[string]string{velerov1.DisksCopiedAnnotation: "42%"}
+	b.Backup.Status = velerov1.BackupStatus{
+		Phase: velerov1.BackupPhaseInProgress, StartTimestamp: b.Backup.Status.StartTimestamp, Progress: &velerov1.BackupProgress{TotalItems: 100, ItemsBackedUp: 100},
+		VolumeSnapshotsAttempted: 5, VolumeSnapshotsCompleted: 1, CSIVolumeSnapshotsAttempted: 3, CSIVolumeSnapshotsCompleted: 2,
+		BackupItemOperationsAttempted: 3, BackupItemOperationsCompleted: 2,
+	}
+	return b
+}
+
 func unread() Backup {
 	b := simple()
 	b.Backup.Status.Errors = 2
@@ -291,6 +303,8 @@ func TestGolden(t *testing.T) {
 		"backup-simple.txt":         simple().Write,
 		"backup-rich.txt":           rich().Write,
 		"backup-stuck.txt":          stuck().Write,
+		"backup-copying.txt":        copying().Write,
+		"backup-copying.json":       copying().WriteJSON,
 		"backup-unread.txt":         unread().Write,
 		"backup-simple.json":        simple().WriteJSON,
 		"backup-volumes.txt":        withVolumes().Write,

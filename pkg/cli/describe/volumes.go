@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/volume"
 )
 
@@ -16,11 +17,11 @@ func (b Backup) volumes(l *layout) {
 	status := b.Backup.Status
 	l.head("Backup Volumes")
 	in := l.inner()
-	in.snapshots("Velero-Native Snapshots", status.VolumeSnapshotsCompleted, status.VolumeSnapshotsAttempted, b.savedBy(volume.NativeSnapshot), nativeSnapshot)
+	in.snapshots("Velero-Native Snapshots", b.nativeCount(), b.savedBy(volume.NativeSnapshot), nativeSnapshot)
 	l.blank()
-	in.snapshots("CSI Snapshots", status.CSIVolumeSnapshotsCompleted, status.CSIVolumeSnapshotsAttempted, b.savedBy(volume.CSISnapshot), csiSnapshot)
+	in.snapshots("CSI Snapshots", b.count(status.CSIVolumeSnapshotsCompleted, status.CSIVolumeSnapshotsAttempted), b.savedBy(volume.CSISnapshot), csiSnapshot)
 	l.blank()
-	in.snapshots("Pod Volume Backups", 0, 0, b.savedBy(volume.PodVolumeBackup), podVolumeBackup)
+	in.snapshots("Pod Volume Backups", b.count(0, 0), b.savedBy(volume.PodVolumeBackup), podVolumeBackup)
 	if err := b.Volumes.Err; err != nil {
 		l.blank()
 		in.note("Volumes", "not read: "+err.Error())
@@ -54,14 +55,41 @@ func volumeName(v volume.Info) string {
 	return v.PVName
 }
 
+// snapshotCount is how many snapshots there are, and whether the bucket knows more.
+type snapshotCount struct {
+	text string
+	more bool
+}
+
+// count says how many snapshots were made, as far as the backup is.
+func (b Backup) count(completed, attempted int) snapshotCount {
+	switch {
+	case attempted == 0:
+		return snapshotCount{text: noneIncluded}
+	case b.Backup.Status.Phase == velerov1.BackupPhaseInProgress:
+		return snapshotCount{text: fmt.Sprintf("%d of %d completed so far", completed, attempted)}
+	}
+	return snapshotCount{text: fmt.Sprintf("%d of %d completed successfully", completed, attempted), more: true}
+}
+
+// nativeCount is count for disk snapshots, and how much of them is copied.
+func (b Backup) nativeCount() snapshotCount {
+	status := b.Backup.Status
+	count := b.count(status.VolumeSnapshotsCompleted, status.VolumeSnapshotsAttempted)
+	copied := b.Backup.Annotations[velerov1.DisksCopiedAnnotation]
+	if status.Phase == velerov1.BackupPhaseInProgress && status.VolumeSnapshotsAttempted > 0 && copied != "" {
+		count.text += ", " + copied + " copied"
+	}
+	return count
+}
+
 // snapshots writes one of the methods.
-func (l *layout) snapshots(heading string, completed, attempted int, volumes []volume.Info, each func(*layout, volume.Info)) {
+func (l *layout) snapshots(heading string, count snapshotCount, volumes []volume.Info, each func(*layout, volume.Info)) {
 	if len(volumes) == 0 {
-		count := snapshotsOf(completed, attempted)
-		if count != noneIncluded {
-			count += " (specify --details for more information)"
+		if count.more {
+			count.text += " (specify --details for more information)"
 		}
-		l.note(heading, count)
+		l.note(heading, count.text)
 		return
 	}
 	l.head(heading)
@@ -70,13 +98,6 @@ func (l *layout) snapshots(heading string, completed, attempted int, volumes []v
 		in.head(volumeName(v))
 		each(in.inner(), v)
 	}
-}
-
-func snapshotsOf(completed, attempted int) string {
-	if attempted == 0 {
-		return noneIncluded
-	}
-	return fmt.Sprintf("%d of %d completed successfully", completed, attempted)
 }
 
 func nativeSnapshot(l *layout, v volume.Info) {
@@ -152,9 +173,9 @@ func why(v volume.Info) string {
 func (b Backup) volumesJSON() object {
 	status := b.Backup.Status
 	out := object{
-		"nativeSnapshots":  snapshotsJSON(status.VolumeSnapshotsCompleted, status.VolumeSnapshotsAttempted, b.savedBy(volume.NativeSnapshot), nativeJSON),
-		"csiSnapshots":     snapshotsJSON(status.CSIVolumeSnapshotsCompleted, status.CSIVolumeSnapshotsAttempted, b.savedBy(volume.CSISnapshot), csiJSON),
-		"podVolumeBackups": snapshotsJSON(0, 0, b.savedBy(volume.PodVolumeBackup), podVolumeJSON),
+		"nativeSnapshots":  snapshotsJSON(b.nativeCount(), b.savedBy(volume.NativeSnapshot), nativeJSON),
+		"csiSnapshots":     snapshotsJSON(b.count(status.CSIVolumeSnapshotsCompleted, status.CSIVolumeSnapshotsAttempted), b.savedBy(volume.CSISnapshot), csiJSON),
+		"podVolumeBackups": snapshotsJSON(b.count(0, 0), b.savedBy(volume.PodVolumeBackup), podVolumeJSON),
 	}
 	if err := b.Volumes.Err; err != nil {
 		out["errorGettingVolumes"] = err.Error()
@@ -169,9 +190,9 @@ func (b Backup) volumesJSON() object {
 	return out
 }
 
-func snapshotsJSON(completed, attempted int, volumes []volume.Info, each func(volume.Info) object) any {
+func snapshotsJSON(count snapshotCount, volumes []volume.Info, each func(volume.Info) object) any {
 	if len(volumes) == 0 {
-		return snapshotsOf(completed, attempted)
+		return count.text
 	}
 	out := object{}
 	for _, v := range volumes {

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
+	"unique"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 
@@ -37,7 +37,7 @@ func (c *Client) each(n int, do func(i int)) {
 
 // prepare decides how a claim is snapshotted. It sends no request.
 func (t *Taker) prepare(claim Claim) *entry {
-	e := &entry{claim: claim}
+	e := &entry{Snapshot: Snapshot{Namespace: claim.PVC.Namespace, Claim: claim.PVC.Name, Driver: claim.driver()}}
 	var err error
 	switch {
 	case claim.driver() == "":
@@ -45,10 +45,12 @@ func (t *Taker) prepare(claim Claim) *entry {
 	case claim.PVC.Status.Phase != corev1.ClaimBound:
 		err = errors.New("the claim isn't bound to a volume")
 	case t.groupOf(claim) != "":
+		e.labels = packLabels(owned(t.backup)) // the controller makes it
 		e.group, err = t.join(claim)
 	default:
 		if e.class, err = t.class(claim); err == nil {
-			e.name = generateName("velero-" + claim.PVC.Name + "-")
+			e.Class, e.Name = e.class.Name, generateName("velero-"+claim.PVC.Name+"-")
+			e.labels = packLabels(t.labels(claim.PVC.Labels))
 		}
 	}
 	if err != nil {
@@ -70,16 +72,16 @@ func generateName(prefix string) string {
 // begin asks for all snapshots.
 func (t *Taker) begin(ctx context.Context, entries []*entry) {
 	groups := groupsOf(entries)
-	started := time.Now()
+	started := metav1.Now()
 	for _, e := range entries {
-		e.started = started
+		e.Started = started
 	}
 	t.client.each(len(entries)+len(groups), func(i int) {
 		if i < len(groups) { // these first: a group has to be cut as one
 			groups[i].begin(ctx, t)
 			return
 		}
-		if e := entries[i-len(groups)]; e.err == nil && e.group == nil {
+		if e := entries[i-len(groups)]; e.Err == nil && e.group == nil {
 			if err := t.create(ctx, e); err != nil {
 				e.fail(err)
 			}
@@ -100,25 +102,18 @@ func groupsOf(entries []*entry) []*group {
 
 // create makes the VolumeSnapshot of an entry.
 func (t *Taker) create(ctx context.Context, e *entry) error {
-	claim := e.claim.PVC
-	wanted := &snapshotv1.VolumeSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: claim.Namespace, Name: e.name, Labels: t.labels(claim.Labels)},
-		Spec: snapshotv1.VolumeSnapshotSpec{
-			Source:                  snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: &claim.Name},
-			VolumeSnapshotClassName: &e.class.Name,
-		},
-	}
+	wanted := e.wanted()
 	err := retry(ctx, func() error {
-		made, err := t.client.volumeSnapshots(claim.Namespace).Create(ctx, wanted, metav1.CreateOptions{})
+		made, err := t.client.volumeSnapshots(e.Namespace).Create(ctx, wanted, metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) { // the answer to an earlier request got lost
-			made, err = t.client.volumeSnapshots(claim.Namespace).Get(ctx, e.name, metav1.GetOptions{})
+			made, err = t.client.volumeSnapshots(e.Namespace).Get(ctx, e.Name, metav1.GetOptions{})
 			if err == nil && made.Labels[velerov1.BackupUIDLabel] != string(t.backup.UID) {
-				e.name = "" // keeps it from being removed
+				e.Name = "" // keeps it from being removed
 				return fmt.Errorf("volume snapshot %q exists and isn't of this backup", made.Name)
 			}
 		}
 		if err == nil {
-			e.object, e.uid = made, made.UID
+			e.observed(factsOf(made), nil)
 		}
 		return err
 	})
@@ -128,9 +123,25 @@ func (t *Taker) create(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// operationID is how Velero calls the operation of a snapshot: three parts.
-func operationID(object *snapshotv1.VolumeSnapshot, at time.Time) string {
-	return strings.Join([]string{object.Namespace, object.Name, at.UTC().Format(time.RFC3339)}, "/")
+// wanted is the VolumeSnapshot of an entry as it is asked for.
+func (e *entry) wanted() *snapshotv1.VolumeSnapshot {
+	vs := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: unpackLabels(e.labels)}}
+	vs.Spec.Source.PersistentVolumeClaimName = &e.Claim
+	if e.Class != "" {
+		vs.Spec.VolumeSnapshotClassName = &e.Class
+	}
+	return vs
+}
+
+// packLabels makes one of labels that are alike: those of a StatefulSet's claims are.
+func packLabels(set map[string]string) unique.Handle[string] {
+	return unique.Make(labels.Set(set).String())
+}
+
+// unpackLabels returns what packLabels was given.
+func unpackLabels(packed unique.Handle[string]) map[string]string {
+	set, _ := labels.ConvertSelectorToLabelsMap(packed.Value()) // an API server has checked them
+	return set
 }
 
 // ownerSelector selects what is a backup's.

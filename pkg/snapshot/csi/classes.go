@@ -16,6 +16,7 @@ import (
 type class struct {
 	name, driver        string
 	labels, annotations map[string]string
+	policy              snapshotv1.DeletionPolicy // of what is taken by it
 }
 
 // classRules say where a class is named. They are Velero's, in its order.
@@ -103,7 +104,7 @@ func names(classes []class) []string {
 func snapshotClasses(all []snapshotv1.VolumeSnapshotClass) []class {
 	classes := make([]class, 0, len(all))
 	for i := range all {
-		classes = append(classes, class{name: all[i].Name, driver: all[i].Driver, labels: all[i].Labels, annotations: all[i].Annotations})
+		classes = append(classes, class{name: all[i].Name, driver: all[i].Driver, labels: all[i].Labels, annotations: all[i].Annotations, policy: all[i].DeletionPolicy})
 	}
 	return classes
 }

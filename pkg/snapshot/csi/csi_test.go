@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -111,22 +110,34 @@ func TestHopeless(t *testing.T) {
 	}
 }
 
-// snapshotOf is a snapshot as a Taker returns it.
-func snapshotOf(edit func(*Snapshot)) *Snapshot {
+// objectsOf are the objects of a snapshot that is ready.
+func objectsOf(edit func(*snapshotv1.VolumeSnapshot, *snapshotv1.VolumeSnapshotContent)) (*snapshotv1.VolumeSnapshot, *snapshotv1.VolumeSnapshotContent) {
 	handle, ready, size := "snap-1", true, int64(3<<30)
-	s := &Snapshot{
-		Object: &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: "velero-data-abcde", Labels: map[string]string{velerov1.BackupNameLabel: "nightly"},
-		}},
-		Content: &snapshotv1.VolumeSnapshotContent{
-			ObjectMeta: metav1.ObjectMeta{Name: "snapcontent-1"},
-			Spec:       snapshotv1.VolumeSnapshotContentSpec{Driver: "disk.example.com", DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete},
-			Status:     &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: &handle, ReadyToUse: &ready, RestoreSize: &size},
-		},
-		Class: &snapshotv1.VolumeSnapshotClass{},
+	vs := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "velero-data-abcde", UID: "u", Labels: map[string]string{velerov1.BackupNameLabel: "nightly"},
+	}}
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: "snapcontent-1"},
+		Spec:       snapshotv1.VolumeSnapshotContentSpec{Driver: "disk.example.com", DeletionPolicy: snapshotv1.VolumeSnapshotContentRetain},
+		Status:     &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: &handle, ReadyToUse: &ready, RestoreSize: &size},
 	}
-	edit(s)
-	return s
+	vs.Status = &snapshotv1.VolumeSnapshotStatus{BoundVolumeSnapshotContentName: &content.Name}
+	if edit != nil {
+		edit(vs, content)
+	}
+	return vs, content
+}
+
+// entryOf is what a Taker knows of them.
+func entryOf(vs *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) *entry {
+	class := &snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "only"}, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete}
+	e := &entry{Snapshot: Snapshot{Namespace: "shop", Claim: "data", Driver: "disk.example.com", Class: class.Name}, class: class, labels: packLabels(vs.Labels)}
+	var facts *contentFacts
+	if content != nil {
+		facts = factsOfContent(content)
+	}
+	e.observed(factsOf(vs), facts)
+	return e
 }
 
 func TestStoredClaim(t *testing.T) {
@@ -146,7 +157,7 @@ func TestStoredClaim(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := StoredClaim([]byte(tc.claim), snapshotOf(func(s *Snapshot) { s.Content.Status.RestoreSize = &tc.size }))
+			got, err := StoredClaim([]byte(tc.claim), "nightly", &Snapshot{Name: "velero-data-abcde", RestoreSize: tc.size})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,8 +170,10 @@ func TestStoredClaim(t *testing.T) {
 
 func TestStoredSnapshot(t *testing.T) {
 	t.Parallel()
-	s := snapshotOf(func(s *Snapshot) { s.GroupHandle = "group-1" })
-	encoded, err := StoredSnapshot(s)
+	vs, content := objectsOf(nil)
+	e := entryOf(vs, content)
+	e.group = &group{snapshot: &GroupSnapshot{Handle: "group-1"}}
+	stored, err := storedSnapshot(vs, e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +181,7 @@ func TestStoredSnapshot(t *testing.T) {
 		APIVersion, Kind string
 		Metadata         struct{ Annotations map[string]string }
 	}
-	if err := json.Unmarshal(encoded, &got); err != nil {
+	if err := json.Unmarshal(stored.JSON, &got); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
@@ -179,46 +192,48 @@ func TestStoredSnapshot(t *testing.T) {
 	if diff := cmp.Diff(want, got.Metadata.Annotations); diff != "" || got.APIVersion != "snapshot.storage.k8s.io/v1" || got.Kind != "VolumeSnapshot" {
 		t.Errorf("%s %s, annotations (-want +got):\n%s", got.APIVersion, got.Kind, diff)
 	}
-	if s.Object.Annotations != nil {
-		t.Error("the snapshot itself was changed")
-	}
 }
 
 func TestStoredContentAndHandle(t *testing.T) {
 	t.Parallel()
+	const group1 = "group-1"
 	for _, tc := range []struct {
-		name string
-		edit func(*Snapshot)
-		want Handle
+		name  string
+		group *group
+		edit  func(*snapshotv1.VolumeSnapshot, *snapshotv1.VolumeSnapshotContent)
+		want  Handle
 	}{
-		{"plain", func(*Snapshot) {}, Handle{Driver: "disk.example.com", Snapshot: "snap-1"}},
-		{"with what snapshot-controller notes", func(s *Snapshot) {
-			s.Content.Annotations = map[string]string{deletionSecretName: "key", deletionSecretNamespace: "driver"}
-			s.Content.Labels = map[string]string{managedBy: "node-1"}
+		{"plain", nil, nil, Handle{Driver: "disk.example.com", Snapshot: "snap-1"}},
+		{"with what snapshot-controller notes", nil, func(_ *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
+			content.Annotations = map[string]string{deletionSecretName: "key", deletionSecretNamespace: "driver", nudged: "just now"}
+			content.Labels = map[string]string{managedBy: "node-1"}
 		}, Handle{Driver: "disk.example.com", Snapshot: "snap-1", SecretName: "key", SecretNamespace: "driver", Node: "node-1"}},
-		{"a member of a group", func(s *Snapshot) {
-			group := "group-1"
-			s.Content.Status.VolumeGroupSnapshotHandle = &group
-			s.GroupHandle, s.GroupMembers = group, []string{"snap-1", "snap-2"}
-		}, Handle{Driver: "disk.example.com", Snapshot: "snap-1", Group: "group-1", GroupMembers: []string{"snap-1", "snap-2"}}},
+		{"a member of a group", &group{snapshot: &GroupSnapshot{Handle: group1, Members: []string{"snap-1", "snap-2"}}},
+			func(_ *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
+				handle := group1
+				content.Status.VolumeGroupSnapshotHandle = &handle
+			}, Handle{Driver: "disk.example.com", Snapshot: "snap-1", Group: group1, GroupMembers: []string{"snap-1", "snap-2"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			encoded, err := StoredContent(snapshotOf(tc.edit))
+			vs, content := objectsOf(tc.edit)
+			e := entryOf(vs, content)
+			e.group = tc.group
+			stored, err := storedContent(content, e, "nightly")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(encoded), "null") {
-				t.Errorf("stored content has nulls: %s", encoded)
+			if strings.Contains(string(stored.JSON), "null") || strings.Contains(string(stored.JSON), nudged) {
+				t.Errorf("stored content has what it shouldn't have: %s", stored.JSON)
 			}
-			var content snapshotv1.VolumeSnapshotContent
-			if err := json.Unmarshal(encoded, &content); err != nil {
+			var read snapshotv1.VolumeSnapshotContent
+			if err := json.Unmarshal(stored.JSON, &read); err != nil {
 				t.Fatal(err)
 			}
-			if content.Labels[velerov1.BackupNameLabel] != "nightly" || content.Kind != "VolumeSnapshotContent" {
-				t.Errorf("kind %q, labels %v", content.Kind, content.Labels)
+			if read.Labels[velerov1.BackupNameLabel] != "nightly" || read.Kind != "VolumeSnapshotContent" || read.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentDelete {
+				t.Errorf("kind %q, labels %v, policy %s", read.Kind, read.Labels, read.Spec.DeletionPolicy)
 			}
-			got, err := HandleOf(&content)
+			got, err := HandleOf(&read)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -234,40 +249,36 @@ func TestStoredContentAndHandle(t *testing.T) {
 
 func TestSecrets(t *testing.T) {
 	t.Parallel()
-	s := snapshotOf(func(s *Snapshot) {
-		s.Content.Annotations = map[string]string{deletionSecretName: "key", deletionSecretNamespace: "driver"}
-		s.Class.Annotations = map[string]string{
-			"csi.storage.k8s.io/snapshotter-list-secret-name": "lister", "csi.storage.k8s.io/snapshotter-list-secret-namespace": "driver",
-			"csi.storage.k8s.io/snapshotter-secret-name": "key", "csi.storage.k8s.io/snapshotter-secret-namespace": "driver",
-		}
-	})
+	content := map[string]string{deletionSecretName: "key", deletionSecretNamespace: "driver"}
+	class := &snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		"csi.storage.k8s.io/snapshotter-list-secret-name": "lister", "csi.storage.k8s.io/snapshotter-list-secret-namespace": "driver",
+		"csi.storage.k8s.io/snapshotter-secret-name": "key", "csi.storage.k8s.io/snapshotter-secret-namespace": "driver",
+	}}}
 	want := []types.NamespacedName{{Namespace: "driver", Name: "key"}, {Namespace: "driver", Name: "lister"}}
-	if diff := cmp.Diff(want, s.Secrets()); diff != "" {
+	if diff := cmp.Diff(want, secretsOf(content, class)); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 }
 
 func TestTimedOut(t *testing.T) {
 	t.Parallel()
-	claim := Claim{PVC: &corev1.PersistentVolumeClaim{}, PV: &corev1.PersistentVolume{}}
-	claim.PV.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: "disk.example.com"}
-	bound := snapshotOf(func(*Snapshot) {})
-	bound.Object.Status = &snapshotv1.VolumeSnapshotStatus{BoundVolumeSnapshotContentName: &bound.Content.Name}
+	vs, content := objectsOf(nil)
 	for _, tc := range []struct {
 		name string
-		e    entry
+		edit func(*entry)
 		want string
 	}{
-		{"the controller is missing", entry{object: &snapshotv1.VolumeSnapshot{}}, "no controller has taken notice of it; hint: see whether snapshot-controller runs"},
-		{"the driver is missing", entry{object: bound.Object, content: &snapshotv1.VolumeSnapshotContent{}},
+		{"the controller is missing", func(e *entry) { e.bound, e.Handle = false, "" }, "no controller has taken notice of it; hint: see whether snapshot-controller runs"},
+		{"the driver is missing", func(e *entry) { e.Handle = "" },
 			`the driver has not answered; hint: see whether driver "disk.example.com" and its csi-snapshotter run`},
-		{"it says why", entry{object: bound.Object, trouble: "no space"}, "the last error is: no space"},
-		{"it says nothing", entry{object: bound.Object, content: bound.Content}, "the driver reports no error"},
+		{"it says why", func(e *entry) { e.trouble = "no space" }, "the last error is: no space"},
+		{"it says nothing", func(*entry) {}, "the driver reports no error"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			tc.e.claim = claim
-			err := tc.e.timedOut(stage{name: "cut", timeout: time.Minute})
+			e := entryOf(vs, content)
+			tc.edit(e)
+			err := e.timedOut(stage{name: "cut", timeout: time.Minute})
 			if want := "the snapshot is not cut after 1m0s: " + tc.want; err.Error() != want {
 				t.Errorf("error %q, want %q", err, want)
 			}
@@ -281,10 +292,9 @@ func TestErrorsThatStay(t *testing.T) {
 	t.Parallel()
 	taker := &Taker{grace: time.Minute}
 	failing := func(said string, since time.Duration) *entry {
-		s := snapshotOf(func(s *Snapshot) { s.Content.Status.ReadyToUse = nil })
-		s.Content.Status.Error = &snapshotv1.VolumeSnapshotError{Message: &said}
-		e := &entry{}
-		e.observed(s.Object, s.Content)
+		e := entryOf(objectsOf(func(_ *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
+			content.Status.ReadyToUse, content.Status.Error = nil, &snapshotv1.VolumeSnapshotError{Message: &said}
+		}))
 		e.troubleSince = e.troubleSince.Add(-since)
 		return e
 	}
@@ -298,8 +308,8 @@ func TestErrorsThatStay(t *testing.T) {
 		{"final, and new", failing("code = NotFound", 0), false}, // its source may be gone, which it needs no more
 		{"final, and old", failing("code = NotFound", 2*time.Minute), true},
 	} {
-		if ready := taker.isReady(tc.e); ready || (tc.e.err != nil) != tc.fails {
-			t.Errorf("%s: ready %t, error %v", tc.name, ready, tc.e.err)
+		if ready := taker.isReady(tc.e); ready || (tc.e.Err != nil) != tc.fails {
+			t.Errorf("%s: ready %t, error %v", tc.name, ready, tc.e.Err)
 		}
 	}
 }
@@ -359,15 +369,20 @@ func TestAnswersOfTheSidecar(t *testing.T) {
 
 func TestRestoreSize(t *testing.T) {
 	t.Parallel()
-	s := snapshotOf(func(s *Snapshot) {
-		s.Content.Status.RestoreSize = nil
-		size := resource.MustParse("2Gi")
-		s.Object.Status = &snapshotv1.VolumeSnapshotStatus{RestoreSize: &size}
+	size := resource.MustParse("2Gi")
+	vs, content := objectsOf(func(vs *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
+		vs.Status.RestoreSize, content.Status.RestoreSize = &size, nil
 	})
-	if got := s.RestoreSize(); got != 2<<30 {
+	if got := entryOf(vs, content).RestoreSize; got != 2<<30 {
 		t.Errorf("restore size %d", got)
 	}
-	if empty := (&Snapshot{}); empty.RestoreSize() != 0 || empty.Handle() != "" || empty.Ready() != nil || empty.Secrets() != nil {
-		t.Error("a snapshot without content has a handle or a size")
+}
+
+// TestLabelsArePacked and come back as they were.
+func TestLabelsArePacked(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{"app.kubernetes.io/name": "shop", "tier": "", "velero.io/backup-uid": "a-b_c.d"}
+	if diff := cmp.Diff(want, unpackLabels(packLabels(want))); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 }

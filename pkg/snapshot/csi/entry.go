@@ -4,30 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// entry is a snapshot on its way. One goroutine at a time works on it.
+// entry is a snapshot on its way. One goroutine at a time works on it. It lives until
+// the backup is committed, and there may be thousands: it keeps no object.
 type entry struct {
-	claim Claim
-	class *snapshotv1.VolumeSnapshotClass
-	group *group // nil for one of its own
+	// Snapshot is what others get to see of it, but for Group and Ended.
+	Snapshot
 
-	name    string    // of the VolumeSnapshot; empty as long as it isn't known
-	uid     types.UID // of the VolumeSnapshot; empty as long as it isn't known
-	object  *snapshotv1.VolumeSnapshot
-	content *snapshotv1.VolumeSnapshotContent
+	class  *snapshotv1.VolumeSnapshotClass // nil for a member of a group
+	group  *group                          // nil for one of its own
+	labels unique.Handle[string]           // of the VolumeSnapshot; none for a member of a group
+	uid    types.UID                       // of the VolumeSnapshot; empty as long as it isn't known
 
-	started     time.Time
-	operationID string
-	ended       time.Time // when it was ready, or failed
-	err         error
-	abandoned   bool
+	// What was seen of the VolumeSnapshot, if it was seen at all, and of its content.
+	seen, bound, cut, objectReady, objectDeleting bool
+	kept, contentDeleting                         bool
+
+	ended     time.Time // when it was ready, or failed
+	abandoned bool
 
 	// trouble is what the controllers last said went wrong, since when.
 	trouble      string
@@ -40,23 +43,47 @@ type entry struct {
 
 // fail ends an entry.
 func (e *entry) fail(err error) {
-	if e.err == nil {
-		e.err, e.ended = err, time.Now()
+	if e.Err == nil {
+		e.Err, e.ended = err, time.Now()
 	}
 }
 
 // observed takes note of what was read.
-func (e *entry) observed(object *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
-	e.object, e.uid, e.name = object, object.UID, object.Name
-	if content != nil {
-		e.content = content
+func (e *entry) observed(object *snapshotFacts, content *contentFacts) {
+	e.seen, e.bound, e.cut, e.objectReady, e.objectDeleting = true, object.content != "", object.cut, object.ready, object.deleting
+	set(&e.uid, object.uid)
+	set(&e.Name, object.name)
+	if object.size != nil && e.RestoreSize == 0 {
+		e.RestoreSize = *object.size
 	}
-	trouble := ""
-	if object.Status != nil {
-		trouble = message(object.Status.Error)
+	e.worry(object.trouble, content)
+	if content == nil {
+		return
 	}
-	if e.content != nil && e.content.Status != nil && e.content.Status.Error != nil {
-		trouble = message(e.content.Status.Error)
+	set(&e.Content, content.name)
+	set(&e.Driver, content.driver) // of the class, whose case may be another one
+	set(&e.Handle, content.handle)
+	e.kept, e.contentDeleting, e.Ready = content.policy == snapshotv1.VolumeSnapshotContentRetain, content.deleting, content.ready
+	if content.size != nil {
+		e.RestoreSize = *content.size
+	}
+	if named := secretsOf(content.annotations, e.class); !slices.Equal(named, e.Secrets) {
+		e.Secrets = named
+	}
+}
+
+// set keeps the string that is there already when it is the same: the other one came
+// with all of its object's.
+func set[S ~string](field *S, value S) {
+	if *field != value {
+		*field = value
+	}
+}
+
+// worry takes note of what the controllers say went wrong.
+func (e *entry) worry(trouble string, content *contentFacts) {
+	if content != nil && content.trouble != "" {
+		trouble = content.trouble
 	}
 	if trouble == "" {
 		e.trouble, e.troubleSince = "", time.Time{}
@@ -76,20 +103,13 @@ func message(e *snapshotv1.VolumeSnapshotError) string {
 // isCut reports whether nothing that is written from now on gets into the
 // snapshot, or fails the entry when that can't come about any more.
 func (e *entry) isCut() bool {
-	if e.handle() != "" || e.content != nil && e.object != nil && e.object.Status != nil && e.object.Status.CreationTime != nil {
+	if e.Handle != "" || e.Content != "" && e.cut {
 		return true
 	}
 	if hopeless(e.trouble) {
 		e.fail(fmt.Errorf("the driver refuses to take the snapshot: %s", e.trouble))
 	}
 	return false
-}
-
-func (e *entry) handle() string {
-	if e.content == nil || e.content.Status == nil || e.content.Status.SnapshotHandle == nil {
-		return ""
-	}
-	return *e.content.Status.SnapshotHandle
 }
 
 // settleTime is how long the VolumeSnapshot may lag behind its content.
@@ -102,17 +122,18 @@ func (t *Taker) isReady(e *entry) bool {
 		e.fail(errDeleted)
 		return false
 	}
-	if e.handle() != "" && e.content.Status.ReadyToUse != nil && *e.content.Status.ReadyToUse {
+	if e.Handle != "" && e.Ready != nil && *e.Ready {
 		if e.contentReady.IsZero() {
 			e.contentReady = time.Now()
 		}
-		if isReady(e.object) || time.Since(e.contentReady) > settleTime {
-			if e.ended.IsZero() {
-				e.ended = time.Now()
-			}
-			return true
+		if !e.objectReady && time.Since(e.contentReady) <= settleTime {
+			return false
 		}
-		return false
+		if e.ended.IsZero() {
+			e.ended = time.Now()
+			t.ready.Add(1)
+		}
+		return true
 	}
 	if e.trouble != "" && time.Since(e.troubleSince) > t.grace {
 		e.fail(fmt.Errorf("the snapshot was cut, but the driver can't make it usable: %s", e.trouble))
@@ -120,35 +141,26 @@ func (t *Taker) isReady(e *entry) bool {
 	return false
 }
 
-func isReady(object *snapshotv1.VolumeSnapshot) bool {
-	return object != nil && object.Status != nil && object.Status.ReadyToUse != nil && *object.Status.ReadyToUse
-}
-
 // errDeleted is the error about a snapshot that isn't there any more.
 var errDeleted = errors.New("the snapshot was deleted while the backup ran")
 
-// deleted reports whether somebody deleted the snapshot, with its data.
+// deleted reports whether somebody deleted the snapshot, with its data. Data that is
+// kept outlives the VolumeSnapshot, which goes with its namespace.
 func (e *entry) deleted() bool {
-	return e.object.DeletionTimestamp != nil && !e.kept() || e.content != nil && e.content.DeletionTimestamp != nil
-}
-
-// kept reports whether the data outlives the VolumeSnapshot, which goes with its
-// namespace.
-func (e *entry) kept() bool {
-	return e.content != nil && e.content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain
+	return e.objectDeleting && !e.kept || e.contentDeleting
 }
 
 // withoutObject takes note of a VolumeSnapshot that isn't there any more: what was cut
 // and kept is its content.
 func (e *entry) withoutObject(s state) {
-	if e.object == nil {
+	if !e.seen {
 		return // not made yet
 	}
-	if e.kept() {
-		if content := s.contents[e.content.Name]; content != nil {
-			e.observed(e.object, content)
-			return
-		}
+	if content := s.contents[e.Content]; content != nil && e.kept {
+		e.observed(&snapshotFacts{
+			name: e.Name, uid: e.uid, content: e.Content, cut: e.cut, ready: e.objectReady, deleting: e.objectDeleting,
+		}, content)
+		return
 	}
 	e.fail(errDeleted)
 }
@@ -159,10 +171,10 @@ func (e *entry) timedOut(to stage) error {
 	switch {
 	case said != "":
 		said = "the last error is: " + said
-	case e.object == nil || e.object.Status == nil || e.object.Status.BoundVolumeSnapshotContentName == nil:
+	case !e.bound:
 		said = "no controller has taken notice of it; hint: see whether snapshot-controller runs"
-	case e.handle() == "":
-		said = fmt.Sprintf("the driver has not answered; hint: see whether driver %q and its csi-snapshotter run", e.claim.driver())
+	case e.Handle == "":
+		said = fmt.Sprintf("the driver has not answered; hint: see whether driver %q and its csi-snapshotter run", e.Driver)
 	default:
 		said = "the driver reports no error"
 	}
@@ -171,27 +183,32 @@ func (e *entry) timedOut(to stage) error {
 
 // asObject is what there is of it in the cluster.
 func (e *entry) asObject() object {
-	o := object{namespace: e.claim.PVC.Namespace, name: e.name, uid: e.uid, driver: e.claim.driver()}
-	if e.content != nil {
-		o.content = e.content.Name
-	}
-	return o
+	return object{namespace: e.Namespace, name: e.Name, uid: e.uid, content: e.Content, driver: e.Driver}
 }
 
 // snapshot is the entry as others see it.
 func (e *entry) snapshot() *Snapshot {
-	s := &Snapshot{
-		Claim: e.claim, Object: e.object, Content: e.content, Class: e.class,
-		OperationID: e.operationID, Started: metav1.NewTime(e.started), Err: e.err,
-	}
+	s := e.Snapshot
 	if e.group != nil {
-		s.GroupHandle, s.GroupMembers = e.group.made()
+		s.Group = e.group.made()
 	}
-	if e.err == nil && !e.ended.IsZero() {
+	if e.Err == nil && !e.ended.IsZero() {
 		ended := metav1.NewTime(e.ended)
 		s.Ended = &ended
 	}
-	return s
+	return &s
+}
+
+// policy is what the snapshot's class says is to become of the data with the object;
+// empty where that isn't known. The content's own says that the backup keeps it.
+func (e *entry) policy() snapshotv1.DeletionPolicy {
+	switch {
+	case e.class != nil:
+		return e.class.DeletionPolicy
+	case e.group != nil:
+		return e.group.class.policy
+	}
+	return ""
 }
 
 // code finds the gRPC code in what a sidecar says of a driver's error.

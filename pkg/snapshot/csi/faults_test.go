@@ -61,8 +61,8 @@ func TestLostAnswer(t *testing.T) {
 	})
 	e := taker.prepare(claim)
 	taker.begin(t.Context(), []*entry{e})
-	if e.err != nil || e.uid != "made" || requests != 2 {
-		t.Errorf("error %v, uid %q after %d requests", e.err, e.uid, requests)
+	if e.Err != nil || e.uid != "made" || requests != 2 {
+		t.Errorf("error %v, uid %q after %d requests", e.Err, e.uid, requests)
 	}
 }
 
@@ -71,13 +71,13 @@ func TestNameIsTaken(t *testing.T) {
 	t.Parallel()
 	taker, server, claim := fakeTaker(t, Options{})
 	e := taker.prepare(claim)
-	other := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: e.name}}
+	other := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: e.Name}}
 	if err := server.Tracker().Add(other); err != nil {
 		t.Fatal(err)
 	}
 	taker.begin(t.Context(), []*entry{e})
-	if e.err == nil || !strings.Contains(e.err.Error(), "exists and isn't of this backup") {
-		t.Fatalf("error %v", e.err)
+	if e.Err == nil || !strings.Contains(e.Err.Error(), "exists and isn't of this backup") {
+		t.Fatalf("error %v", e.Err)
 	}
 	taker.abandon(t.Context(), []*entry{e})
 	if _, err := taker.client.volumeSnapshots("shop").Get(t.Context(), other.Name, metav1.GetOptions{}); err != nil {

@@ -20,16 +20,18 @@ import (
 // group is a snapshot of several volumes at once.
 type group struct {
 	namespace, value string // of the claims, and of their label
-	driver, class    string
+	driver           string
+	class            class
 	once             sync.Once // guards begin
 
 	mu      sync.Mutex
 	name    string // of the VolumeGroupSnapshot
 	uid     types.UID
 	content string // name of its content
-	handle  string
-	handles []string // of the members' snapshots
-	// members are by name of claim; complete as soon as handle is set and each has
+	marked  bool   // the content is the backup's, and keeps its data
+	// snapshot is as the driver tells it; empty as long as it doesn't.
+	snapshot *GroupSnapshot
+	// members are by name of claim; complete as soon as the driver has told and each has
 	// its VolumeSnapshot and content, all with the backup's labels.
 	members  map[string]member
 	complete bool
@@ -40,18 +42,24 @@ type group struct {
 
 // member is one volume's part in a group snapshot.
 type member struct {
+	claim   string
 	name    string
 	uid     types.UID
 	content string
 }
 
 // groupClass chooses the class for a claim's group.
-func (t *Taker) groupClass(claim Claim) (string, error) {
+func (t *Taker) groupClass(claim Claim) (class, error) {
 	if t.groupAPI == nil {
-		return "", fmt.Errorf("the claim belongs to volume group %q, and this cluster has no group snapshots; "+
+		return class{}, fmt.Errorf("the claim belongs to volume group %q, and this cluster has no group snapshots; "+
 			"hint: take the label %s off the claim, or install the API %s with its controller", t.groupOf(claim), t.groupKey, groupSnapshots)
 	}
-	return groupRules().choose(claim.driver(), claim.PVC, t.backup, t.groupClasses)
+	name, err := groupRules().choose(claim.driver(), claim.PVC, t.backup, t.groupClasses)
+	if err != nil {
+		return class{}, err
+	}
+	i := slices.IndexFunc(t.groupClasses, func(c class) bool { return c.name == name })
+	return t.groupClasses[i], nil
 }
 
 // join returns the group of a claim.
@@ -70,7 +78,7 @@ func (t *Taker) join(claim Claim) (*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &group{namespace: claim.PVC.Namespace, value: t.groupOf(claim), driver: claim.driver(), class: class}
+	g := &group{namespace: claim.PVC.Namespace, value: t.groupOf(claim), driver: claim.driver(), class: class, snapshot: &GroupSnapshot{}}
 	t.groups[key] = g
 	return g, nil
 }
@@ -90,7 +98,7 @@ func (g *group) begin(ctx context.Context, t *Taker) {
 func (g *group) create(ctx context.Context, t *Taker) error {
 	wanted := &unstructured.Unstructured{Object: map[string]any{
 		"spec": map[string]any{
-			"volumeGroupSnapshotClassName": g.class,
+			"volumeGroupSnapshotClassName": g.class.name,
 			"source":                       map[string]any{"selector": map[string]any{"matchLabels": map[string]any{t.groupKey: g.value}}},
 		},
 	}}
@@ -125,7 +133,7 @@ func (g *group) observe(ctx context.Context, t *Taker) {
 	if err := g.read(ctx, t); err != nil {
 		t.client.log.Warn("a group snapshot can't be read; trying again", "namespace", g.namespace, "name", g.name, "error", err)
 	}
-	if g.handle == "" && hopeless(g.trouble) {
+	if g.snapshot.Handle == "" && hopeless(g.trouble) {
 		g.err = fmt.Errorf("the driver refuses to take the snapshot of group %q: %s", g.value, g.trouble)
 	}
 }
@@ -143,43 +151,63 @@ func (g *group) read(ctx context.Context, t *Taker) error {
 	if g.content == "" {
 		return nil
 	}
-	content, err := t.groupAPI.getContent(ctx, t.client, g.content)
+	content, err := g.readContent(ctx, t)
 	if err != nil {
 		return ignoreNotFound(err)
+	}
+	if content.DeletionTimestamp != nil {
+		g.err = errDeleted
+		return nil
 	}
 	if content.Status.Error != nil {
 		g.trouble = message(content.Status.Error)
 	}
-	g.handle, g.handles = content.Status.Handle, content.handles()
-	if g.handle == "" || len(g.handles) == 0 {
+	if told := content.snapshot(); told.Handle != g.snapshot.Handle || !slices.Equal(told.Members, g.snapshot.Members) {
+		g.snapshot = told
+	}
+	if g.snapshot.Handle == "" || len(g.snapshot.Members) == 0 {
 		return nil
 	}
 	return g.collect(ctx, t)
 }
 
+// readContent reads the group's content. It is marked as the backup's as soon as there
+// is one, so that the data outlives the namespace: the controller gives the members'
+// contents the same policy.
+func (g *group) readContent(ctx context.Context, t *Taker) (*groupContent, error) {
+	content, err := t.groupAPI.getContent(ctx, t.client, g.content)
+	if err != nil || g.marked || content.DeletionTimestamp != nil {
+		return content, err
+	}
+	content, err = t.groupAPI.patchContent(ctx, t.client, g.content, t.mark())
+	g.marked = err == nil
+	return content, err
+}
+
 // collect finds the members, which the controller makes once the group is cut, and
 // marks them as the backup's.
 func (g *group) collect(ctx context.Context, t *Taker) error {
-	list, err := t.client.volumeSnapshots(g.namespace).List(ctx, metav1.ListOptions{})
+	var found []member
+	err := t.client.eachSnapshot(ctx, g.namespace, "", func(vs *snapshotv1.VolumeSnapshot) {
+		if g.owns(vs) && boundContent(vs) != "" && vs.Spec.Source.PersistentVolumeClaimName != nil {
+			found = append(found, member{claim: *vs.Spec.Source.PersistentVolumeClaimName, name: vs.Name, uid: vs.UID, content: boundContent(vs)})
+		}
+	})
 	if err != nil {
 		return err
 	}
 	members := map[string]member{}
-	for i := range list.Items {
-		vs := &list.Items[i]
-		if !g.owns(vs) || boundContent(vs) == "" || vs.Spec.Source.PersistentVolumeClaimName == nil {
-			continue
-		}
-		_, err := t.client.volumeSnapshots(g.namespace).Patch(ctx, vs.Name, types.MergePatchType, metadataPatch("labels", owned(t.backup)), metav1.PatchOptions{})
+	for _, m := range found {
+		_, err := t.client.volumeSnapshots(g.namespace).Patch(ctx, m.name, types.MergePatchType, metadataPatch("labels", owned(t.backup)), metav1.PatchOptions{})
 		if err != nil {
 			return err
 		}
-		if t.label(ctx, boundContent(vs), false) == nil {
+		if t.label(ctx, m.content) == nil {
 			return nil // was logged
 		}
-		members[*vs.Spec.Source.PersistentVolumeClaimName] = member{name: vs.Name, uid: vs.UID, content: boundContent(vs)}
+		members[m.claim] = m
 	}
-	g.members, g.complete = members, len(members) >= len(g.handles)
+	g.members, g.complete = members, len(members) >= len(g.snapshot.Members)
 	return nil
 }
 
@@ -193,23 +221,23 @@ func (g *group) owns(vs *snapshotv1.VolumeSnapshot) bool {
 func (g *group) settle(e *entry) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch m, ok := g.members[e.claim.PVC.Name]; {
+	switch m, ok := g.members[e.Claim]; {
 	case g.err != nil:
 		e.fail(g.err)
 	case g.complete && !ok:
 		e.fail(errors.New("the driver left the volume out of its group's snapshot"))
 	case g.complete:
-		e.name, e.uid = m.name, m.uid
+		e.Name, e.uid = m.name, m.uid
 	default:
 		e.trouble = g.trouble
 	}
 }
 
-// made returns the handles of what was made.
-func (g *group) made() (handle string, members []string) {
+// made returns what was made, which all members share.
+func (g *group) made() *GroupSnapshot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.handle, slices.Clone(g.handles)
+	return g.snapshot
 }
 
 // contents are the names of the members' contents.
@@ -226,10 +254,10 @@ func (g *group) contents() []string {
 // abandonGroups lets go of the groups that were not cut as a whole.
 func (t *Taker) abandonGroups(ctx context.Context, entries []*entry) {
 	for _, e := range entries {
-		if e.group == nil || e.err == nil {
+		if e.group == nil || e.Err == nil {
 			continue
 		}
-		o, doomed := e.group.doom(e.err)
+		o, doomed := e.group.doom(e.Err)
 		if !doomed {
 			continue
 		}
@@ -246,7 +274,7 @@ func (t *Taker) abandonGroups(ctx context.Context, entries []*entry) {
 // cut: nothing would know of their data.
 func doomUseless(entries []*entry) {
 	for _, g := range groupsOf(entries) {
-		useful := slices.ContainsFunc(entries, func(e *entry) bool { return e.group == g && e.err == nil })
+		useful := slices.ContainsFunc(entries, func(e *entry) bool { return e.group == g && e.Err == nil })
 		g.mu.Lock()
 		g.complete = g.complete && useful
 		g.mu.Unlock()
@@ -271,5 +299,5 @@ func (g *group) doom(err error) (groupObject, bool) {
 	if g.err == nil {
 		g.err = err
 	}
-	return groupObject{namespace: g.namespace, name: g.name, uid: g.uid, content: g.content}, true
+	return groupObject{namespace: g.namespace, name: g.name, uid: g.uid, content: g.content, driver: g.driver, handle: g.snapshot.Handle}, true
 }

@@ -49,20 +49,39 @@ func (a *groupAPI) classes(ctx context.Context, c *Client) ([]class, error) {
 	if a == nil {
 		return nil, nil
 	}
-	var list *unstructured.UnstructuredList
-	err := retry(ctx, func() (err error) {
-		list, err = c.objects.Resource(a.resource("volumegroupsnapshotclasses")).List(ctx, metav1.ListOptions{})
-		return err
+	var classes []class
+	err := retry(ctx, func() error {
+		classes = nil
+		return a.each(ctx, c, "volumegroupsnapshotclasses", "", func(item *unstructured.Unstructured) error {
+			driver, _, _ := unstructured.NestedString(item.Object, "driver") // empty fits no volume
+			policy, _, _ := unstructured.NestedString(item.Object, "deletionPolicy")
+			classes = append(classes, class{
+				name: item.GetName(), driver: driver, labels: item.GetLabels(), annotations: item.GetAnnotations(), policy: snapshotv1.DeletionPolicy(policy),
+			})
+			return nil
+		})
+	})
+	return classes, err
+}
+
+// each calls do for each object that a selector selects, of all namespaces.
+func (a *groupAPI) each(ctx context.Context, c *Client, plural, selector string, do func(*unstructured.Unstructured) error) error {
+	err := pages(ctx, metav1.ListOptions{LabelSelector: selector}, func(ctx context.Context, o metav1.ListOptions) (string, error) {
+		list, err := c.objects.Resource(a.resource(plural)).List(ctx, o)
+		if err != nil {
+			return "", err
+		}
+		for i := range list.Items {
+			if err := do(&list.Items[i]); err != nil {
+				return "", err
+			}
+		}
+		return list.GetContinue(), nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list volume group snapshot classes: %w", err)
+		return fmt.Errorf("list %s: %w", plural, err)
 	}
-	var classes []class
-	for _, item := range list.Items {
-		driver, _, _ := unstructured.NestedString(item.Object, "driver") // empty fits no volume
-		classes = append(classes, class{name: item.GetName(), driver: driver, labels: item.GetLabels(), annotations: item.GetAnnotations()})
-	}
-	return classes, nil
+	return nil
 }
 
 // groupSnapshot is what we look at of a VolumeGroupSnapshot, in each version.
@@ -80,9 +99,12 @@ type groupContent struct {
 	metav1.ObjectMeta `json:"metadata"`
 
 	Spec struct {
+		Driver         string                    `json:"driver"`
 		DeletionPolicy snapshotv1.DeletionPolicy `json:"deletionPolicy"`
 		Snapshot       struct {
-			UID types.UID `json:"uid"`
+			Namespace string    `json:"namespace"`
+			Name      string    `json:"name"`
+			UID       types.UID `json:"uid"`
 		} `json:"volumeGroupSnapshotRef"`
 	} `json:"spec"`
 	Status struct {
@@ -98,13 +120,13 @@ type memberInfo struct {
 	Snapshot string `json:"snapshotHandle"`
 }
 
-// handles are those of the members' snapshots.
-func (c *groupContent) handles() []string {
-	var handles []string
+// snapshot is what the driver has told of it.
+func (c *groupContent) snapshot() *GroupSnapshot {
+	s := &GroupSnapshot{Handle: c.Status.Handle}
 	for _, m := range append(c.Status.Members, c.Status.OldMembers...) {
-		handles = append(handles, m.Snapshot)
+		s.Members = append(s.Members, m.Snapshot)
 	}
-	return handles
+	return s
 }
 
 // getSnapshot reads a group snapshot.
@@ -119,6 +141,15 @@ func (a *groupAPI) getSnapshot(ctx context.Context, c *Client, namespace, name s
 // getContent reads the content of a group.
 func (a *groupAPI) getContent(ctx context.Context, c *Client, name string) (*groupContent, error) {
 	obj, err := a.contents(c).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return as[groupContent](obj)
+}
+
+// patchContent changes the content of a group.
+func (a *groupAPI) patchContent(ctx context.Context, c *Client, name string, patch []byte) (*groupContent, error) {
+	obj, err := a.contents(c).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		return nil, err
 	}

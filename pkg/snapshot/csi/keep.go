@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Keep makes the drivers keep the data when the objects go. A backup calls it before
@@ -20,8 +18,8 @@ func (t *Taker) Keep(ctx context.Context) error {
 	t.mu.Unlock()
 	var contents []string
 	for _, e := range entries {
-		if e.group == nil && e.err == nil {
-			contents = append(contents, e.content.Name)
+		if e.group == nil && e.Err == nil {
+			contents = append(contents, e.Content)
 		}
 	}
 	groups := slices.DeleteFunc(groupsOf(entries), (*group).isDoomed)
@@ -39,9 +37,18 @@ func (t *Taker) Keep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// keepPatch makes a driver keep the data of a content, and says that it is a backup's.
+// The policy alone doesn't: it is set as soon as there is a content.
+func keepPatch() []byte {
+	return mustEncode(map[string]any{
+		"metadata": map[string]any{"labels": map[string]string{kept: "true"}},
+		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
+	})
+}
+
 // keep makes a driver keep the snapshot of a content.
 func (c *Client) keep(ctx context.Context, name string) error {
-	content, err := c.patchContent(ctx, name, policyPatch(snapshotv1.VolumeSnapshotContentRetain))
+	content, err := c.patchContent(ctx, name, keepPatch())
 	if err == nil && content.DeletionTimestamp != nil {
 		err = errDeleted
 	}
@@ -54,9 +61,8 @@ func (c *Client) keep(ctx context.Context, name string) error {
 // keepGroup makes a driver keep a group snapshot.
 func (t *Taker) keepGroup(ctx context.Context, g *group) error {
 	err := retry(ctx, func() error {
-		content, err := t.groupAPI.contents(t.client).Patch(ctx, g.content, types.MergePatchType,
-			policyPatch(snapshotv1.VolumeSnapshotContentRetain), metav1.PatchOptions{})
-		if err == nil && content.GetDeletionTimestamp() != nil {
+		content, err := t.groupAPI.patchContent(ctx, t.client, g.content, keepPatch())
+		if err == nil && content.DeletionTimestamp != nil {
 			return errDeleted
 		}
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,81 +21,136 @@ import (
 // with their data. It says how many snapshots these were. It gives drivers two
 // minutes; what isn't gone then is an error that names it.
 func (c *Client) Leftovers(ctx context.Context, backup, uid string) (int, error) {
+	return c.remover().leftovers(ctx, backup, uid)
+}
+
+func (r remover) leftovers(ctx context.Context, backup, uid string) (int, error) {
 	if backup == "" || uid == "" {
 		return 0, errNoUID
 	}
-	selector := ownerSelector(backup, types.UID(uid))
-	found, err := c.gather(ctx, selector)
+	found, err := r.gather(ctx, ownerSelector(backup, types.UID(uid)))
 	if err != nil {
 		return 0, err
 	}
 	// The members of a group can't go before it.
-	err = c.removeGroups(ctx, found.api, found.groups, snapshotv1.VolumeSnapshotContentDelete)
+	err = errors.Join(
+		r.removeGroups(ctx, found.api, found.groupObjects(), snapshotv1.VolumeSnapshotContentDelete),
+		r.removeLostGroups(ctx, found))
 	var all []object
 	for _, o := range found.objects {
 		all = append(all, o.object)
 	}
-	return len(all), errors.Join(err, c.remove(ctx, all, snapshotv1.VolumeSnapshotContentDelete))
+	err = errors.Join(err, r.remove(ctx, all, snapshotv1.VolumeSnapshotContentDelete))
+	return len(all), errors.Join(err, r.err())
+}
+
+// removeLostGroups deletes the data of groups of which only the members are left: no
+// driver deletes these one by one.
+func (r remover) removeLostGroups(ctx context.Context, found found) error {
+	lost := map[string]*Handle{}
+	for _, o := range found.objects {
+		if o.group == "" || slices.ContainsFunc(found.groups, func(g foundGroup) bool { return g.driver == o.driver && g.handle == o.group }) {
+			continue
+		}
+		key := o.driver + "\x00" + o.group
+		if lost[key] == nil {
+			lost[key] = &Handle{Driver: o.driver, Group: o.group}
+		}
+		lost[key].GroupMembers = append(lost[key].GroupMembers, o.handle)
+	}
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(lost)) {
+		if !r.isSilent(lost[key].Driver) {
+			errs = append(errs, r.Delete(ctx, *lost[key], r.patience))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Forget removes the objects that a committed backup left in the cluster; the data
 // stays. It says how many snapshots these were of. What wasn't kept before the
-// commit isn't the backup's: it is deleted by its own policy, and nobody waits for
-// what already is.
+// commit isn't the backup's: it is deleted with its data, and nobody waits for what
+// already is.
 func (c *Client) Forget(ctx context.Context, backup, uid string) (int, error) {
+	return c.remover().forget(ctx, backup, uid)
+}
+
+func (r remover) forget(ctx context.Context, backup, uid string) (int, error) {
 	if backup == "" || uid == "" {
 		return 0, errNoUID
 	}
-	found, err := c.gather(ctx, ownerSelector(backup, types.UID(uid)))
+	found, err := r.gather(ctx, ownerSelector(backup, types.UID(uid)))
 	if err != nil {
 		return 0, err
 	}
-	var kept, failed []groupObject
+	var keptGroups, failedGroups []groupObject
 	for _, g := range found.groups {
-		content, err := c.getGroupContent(ctx, found.api, g.content)
-		switch {
-		case err != nil:
-			return 0, fmt.Errorf("read volume group snapshot content %q: %w", g.content, err)
-		case content == nil || content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain:
-			kept = append(kept, g)
-		default:
-			failed = append(failed, g)
+		if g.kept {
+			keptGroups = append(keptGroups, g.groupObject)
+		} else {
+			failedGroups = append(failedGroups, g.groupObject)
 		}
 	}
 	err = errors.Join(
-		c.removeGroups(ctx, found.api, kept, snapshotv1.VolumeSnapshotContentRetain),
-		c.removeGroups(ctx, found.api, failed, snapshotv1.VolumeSnapshotContentDelete))
+		r.removeGroups(ctx, found.api, keptGroups, snapshotv1.VolumeSnapshotContentRetain),
+		r.removeGroups(ctx, found.api, failedGroups, snapshotv1.VolumeSnapshotContentDelete))
 	if err != nil {
 		return 0, err
 	}
-	var retained, others []object
+	var retained, failed []object
 	for _, o := range found.objects {
 		switch {
-		case o.policy == snapshotv1.VolumeSnapshotContentRetain:
+		case o.kept:
 			retained = append(retained, o.object)
-		case o.deleting && o.policy != "":
-			if _, err := c.patchContent(ctx, o.content, nudge(false, beingDeleted)); ignoreNotFound(err) != nil {
+		case o.deleting && o.policy == snapshotv1.VolumeSnapshotContentDelete:
+			if _, err := r.patchContent(ctx, o.content, nudge(o.name == "", beingDeleted)); ignoreNotFound(err) != nil {
 				return 0, fmt.Errorf("remind of volume snapshot content %q: %w", o.content, err)
 			}
-		case o.name != "":
-			others = append(others, o.object)
+		default:
+			failed = append(failed, o.object)
 		}
 	}
-	err = errors.Join(c.remove(ctx, retained, snapshotv1.VolumeSnapshotContentRetain), c.remove(ctx, others, ""))
-	return len(retained) + len(others), err
+	err = errors.Join(
+		r.remove(ctx, retained, snapshotv1.VolumeSnapshotContentRetain),
+		r.remove(ctx, failed, snapshotv1.VolumeSnapshotContentDelete),
+		r.err())
+	return len(retained) + len(failed), err
 }
 
 // found are objects of backups in the cluster.
 type found struct {
 	api     *groupAPI
-	groups  []groupObject
+	groups  []foundGroup
 	objects []foundObject
+}
+
+func (f found) groupObjects() []groupObject {
+	var all []groupObject
+	for _, g := range f.groups {
+		all = append(all, g.groupObject)
+	}
+	return all
+}
+
+type foundGroup struct {
+	groupObject
+	kept bool // also when only the group snapshot is left
 }
 
 type foundObject struct {
 	object
-	policy   snapshotv1.DeletionPolicy // empty as long as there is no content
-	deleting bool                      // the snapshot is on its way out
+	policy         snapshotv1.DeletionPolicy // empty as long as there is no content
+	handle, group  string                    // of the snapshot and of its group, if any
+	kept, deleting bool                      // deleting says that it is on its way out
+}
+
+// note takes over what is known of an object's content, if there is one.
+func (o *foundObject) note(content *contentFacts) {
+	if content == nil {
+		return
+	}
+	o.driver, o.policy, o.handle, o.group, o.kept = content.driver, content.policy, content.handle, content.groupHandle, content.kept
+	o.deleting = o.deleting || content.deleting
 }
 
 // gather finds what a selector selects.
@@ -116,47 +172,82 @@ func (c *Client) gather(ctx context.Context, selector string) (found, error) {
 		return found{}, err
 	}
 	for _, uid := range slices.Sorted(maps.Keys(s.snapshots)) {
-		vs := s.snapshots[uid]
-		o := foundObject{object: object{namespace: vs.Namespace, name: vs.Name, uid: uid}, deleting: vs.DeletionTimestamp != nil}
-		if err := c.find(ctx, &o.object); err != nil {
-			return found{}, fmt.Errorf("read %s: %w", o, err)
+		o, err := c.complete(ctx, s, s.snapshots[uid])
+		if err != nil {
+			return found{}, err
 		}
-		if content := s.contents[o.content]; content != nil {
-			o.policy, o.driver = content.Spec.DeletionPolicy, content.Spec.Driver
-			delete(s.contents, o.content)
-		} else if content, err := c.getContent(ctx, o.content); err != nil {
-			return found{}, fmt.Errorf("read volume snapshot content %q: %w", o.content, err)
-		} else if content != nil {
-			o.policy, o.driver = content.Spec.DeletionPolicy, content.Spec.Driver
-		}
+		delete(s.contents, o.content)
 		f.objects = append(f.objects, o)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.contents)) {
-		spec := s.contents[name].Spec
-		f.objects = append(f.objects, foundObject{object: object{content: name, driver: spec.Driver}, policy: spec.DeletionPolicy})
+		o := foundObject{object: object{content: name}}
+		o.note(s.contents[name])
+		f.objects = append(f.objects, o)
 	}
 	return f, nil
 }
 
-func (c *Client) gatherGroups(ctx context.Context, api *groupAPI, selector string) ([]groupObject, error) {
+// complete finds the content of a snapshot, which need not have the backup's labels.
+func (c *Client) complete(ctx context.Context, s state, vs *snapshotFacts) (foundObject, error) {
+	o := foundObject{object: object{namespace: vs.namespace, name: vs.name, uid: vs.uid, content: vs.content}, deleting: vs.deleting}
+	if err := c.find(ctx, &o.object); err != nil {
+		return o, fmt.Errorf("read %s: %w", o, err)
+	}
+	facts := s.contents[o.content]
+	if facts == nil && o.content != "" {
+		content, err := c.getContent(ctx, o.content)
+		if err != nil {
+			return o, fmt.Errorf("read volume snapshot content %q: %w", o.content, err)
+		}
+		if content != nil {
+			facts = factsOfContent(content)
+		}
+	}
+	o.note(facts)
+	return o, nil
+}
+
+// gatherGroups finds group snapshots, and contents whose group snapshot went with its
+// namespace.
+func (c *Client) gatherGroups(ctx context.Context, api *groupAPI, selector string) ([]foundGroup, error) {
 	if api == nil {
 		return nil, nil
 	}
-	var list *unstructured.UnstructuredList
-	err := retry(ctx, func() (err error) {
-		list, err = api.snapshots(c).List(ctx, metav1.ListOptions{LabelSelector: selector})
-		return err
+	byUID := map[types.UID]*foundGroup{}
+	err := retry(ctx, func() error {
+		clear(byUID)
+		err := api.each(ctx, c, "volumegroupsnapshots", selector, func(item *unstructured.Unstructured) error {
+			byUID[item.GetUID()] = &foundGroup{groupObject: groupObject{namespace: item.GetNamespace(), name: item.GetName(), uid: item.GetUID()}}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return api.each(ctx, c, "volumegroupsnapshotcontents", selector, func(item *unstructured.Unstructured) error {
+			content, err := as[groupContent](item)
+			if err != nil {
+				return err
+			}
+			of := content.Spec.Snapshot
+			if byUID[of.UID] == nil {
+				byUID[of.UID] = &foundGroup{groupObject: groupObject{namespace: of.Namespace, name: of.Name, uid: of.UID}}
+			}
+			byUID[of.UID].content = content.Name
+			return nil
+		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list volume group snapshots: %w", err)
+		return nil, err
 	}
-	var groups []groupObject
-	for i := range list.Items {
-		o := groupObject{namespace: list.Items[i].GetNamespace(), name: list.Items[i].GetName()}
-		if err := c.findGroup(ctx, api, &o); err != nil {
-			return nil, fmt.Errorf("read %s: %w", o, err)
+	var groups []foundGroup
+	for _, uid := range slices.Sorted(maps.Keys(byUID)) {
+		g := byUID[uid]
+		content, err := c.findGroup(ctx, api, &g.groupObject)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", g, err)
 		}
-		groups = append(groups, o)
+		g.kept = content == nil || content.Labels[kept] != ""
+		groups = append(groups, *g)
 	}
 	return groups, nil
 }
@@ -166,42 +257,36 @@ func (c *Client) gatherGroups(ctx context.Context, api *groupAPI, selector strin
 type Owner struct{ Backup, UID string }
 
 // Owners returns the backups of which there are snapshot objects in the cluster, in
-// no order. Objects of restores aren't among them.
+// the order of their names. Objects of restores aren't among them.
 func (c *Client) Owners(ctx context.Context) ([]Owner, error) {
 	selector := fmt.Sprintf("%s,%s,!%s", velerov1.BackupNameLabel, velerov1.BackupUIDLabel, velerov1.RestoreNameLabel)
 	owners := map[Owner]bool{}
 	add := func(obj metav1.Object) {
 		owners[Owner{obj.GetLabels()[velerov1.BackupNameLabel], obj.GetLabels()[velerov1.BackupUIDLabel]}] = true
 	}
-	err := retry(ctx, func() error {
-		s, err := c.read(ctx, selector)
-		for _, vs := range s.snapshots {
-			add(vs)
+	api, err := c.findGroupAPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = retry(ctx, func() error {
+		err := c.eachSnapshot(ctx, metav1.NamespaceAll, selector, func(vs *snapshotv1.VolumeSnapshot) { add(vs) })
+		if err == nil {
+			err = c.eachContent(ctx, selector, func(content *snapshotv1.VolumeSnapshotContent) { add(content) })
 		}
-		for _, content := range s.contents {
-			add(content)
+		for _, plural := range []string{"volumegroupsnapshots", "volumegroupsnapshotcontents"} {
+			if err == nil && api != nil {
+				err = api.each(ctx, c, plural, selector, func(item *unstructured.Unstructured) error {
+					add(item)
+					return nil
+				})
+			}
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	api, err := c.findGroupAPI(ctx)
-	if err != nil || api == nil {
-		return slices.Collect(maps.Keys(owners)), err
-	}
-	err = retry(ctx, func() error {
-		list, err := api.snapshots(c).List(ctx, metav1.ListOptions{LabelSelector: selector})
-		if err != nil {
-			return err
-		}
-		for i := range list.Items {
-			add(&list.Items[i])
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list volume group snapshots: %w", err)
-	}
-	return slices.Collect(maps.Keys(owners)), nil
+	return slices.SortedFunc(maps.Keys(owners), func(a, b Owner) int {
+		return strings.Compare(a.Backup+"\x00"+a.UID, b.Backup+"\x00"+b.UID)
+	}), nil
 }

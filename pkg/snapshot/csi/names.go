@@ -50,6 +50,15 @@ const (
 // csi-snapshotter was last reminded of them.
 const nudged = "kubectl-velero.io/nudged"
 
+// kept is a label of this program on contents in the cluster: they are a committed
+// backup's, or are about to be. What lacks it, although its policy is to be retained,
+// is of an attempt that failed. An annotation wouldn't do: the controllers' patches
+// replace all of these by what they last saw.
+const kept = "kubectl-velero.io/kept"
+
+// memberOf is, on the content of a member, the handle of its group's snapshot.
+const memberOf = "groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle"
+
 // groupMembers is an annotation of this program on the content of a member of a
 // group in an archive: the handles of all its members, as a JSON list. A driver may
 // ask for them to delete the group.

@@ -30,7 +30,7 @@ type stage struct {
 func (s stage) late(e *entry) bool {
 	since := s.since
 	if since.IsZero() {
-		since = e.started
+		since = e.Started.Time
 	}
 	return time.Since(since) > s.timeout
 }
@@ -66,7 +66,7 @@ func (t *Taker) await(ctx context.Context, entries []*entry, to stage) error {
 func unfinished(entries []*entry, done func(*entry) bool) []*entry {
 	var open []*entry
 	for _, e := range entries {
-		if e.err != nil || e.object != nil && done(e) || e.err != nil {
+		if e.Err != nil || e.seen && done(e) || e.Err != nil {
 			continue
 		}
 		open = append(open, e)
@@ -89,7 +89,7 @@ func (t *Taker) observe(ctx context.Context, entries []*entry) error {
 		}
 	}
 	t.client.each(len(entries), func(i int) {
-		if e := entries[i]; e.uid != "" && e.err == nil {
+		if e := entries[i]; e.uid != "" && e.Err == nil {
 			t.look(ctx, e, state)
 		}
 	})
@@ -104,13 +104,10 @@ func (t *Taker) look(ctx context.Context, e *entry, state state) {
 		e.withoutObject(state)
 		return
 	}
-	if e.operationID == "" {
-		e.operationID = operationID(object, e.started)
-	}
-	var content *snapshotv1.VolumeSnapshotContent
-	if name := boundContent(object); name != "" {
-		if content = state.contents[name]; content == nil {
-			content = t.label(ctx, name, e.group == nil)
+	var content *contentFacts
+	if object.content != "" {
+		if content = state.contents[object.content]; content == nil {
+			content = t.label(ctx, object.content)
 		}
 	}
 	e.observed(object, t.remind(ctx, e, content))
@@ -126,12 +123,12 @@ const (
 
 // remind makes csi-snapshotter look at a content again that stays as it is. It
 // returns the content.
-func (t *Taker) remind(ctx context.Context, e *entry, content *snapshotv1.VolumeSnapshotContent) *snapshotv1.VolumeSnapshotContent {
-	if content == nil || content.DeletionTimestamp != nil || content.Status != nil && content.Status.ReadyToUse != nil && *content.Status.ReadyToUse {
+func (t *Taker) remind(ctx context.Context, e *entry, content *contentFacts) *contentFacts {
+	if content == nil || content.deleting || content.isReady() {
 		return content
 	}
 	every := remindToLook
-	if content.Status == nil || content.Status.SnapshotHandle == nil {
+	if content.handle == "" {
 		every = remindToCut
 	}
 	if e.reminded.IsZero() {
@@ -141,62 +138,31 @@ func (t *Taker) remind(ctx context.Context, e *entry, content *snapshotv1.Volume
 		return content
 	}
 	e.reminded = time.Now()
-	reminded, err := t.client.contents().Patch(ctx, content.Name, types.MergePatchType, nudge(false, ""), metav1.PatchOptions{})
+	reminded, err := t.client.contents().Patch(ctx, content.name, types.MergePatchType, nudge(false, ""), metav1.PatchOptions{})
 	if err != nil {
-		t.client.log.Debug("volume snapshot content can't be annotated", "name", content.Name, "error", err)
+		t.client.log.Debug("volume snapshot content can't be annotated", "name", content.name, "error", err)
 		return content
 	}
-	return reminded
-}
-
-// boundContent is the name of the content that a snapshot says it is bound to.
-func boundContent(object *snapshotv1.VolumeSnapshot) string {
-	if object.Status == nil || object.Status.BoundVolumeSnapshotContentName == nil {
-		return ""
-	}
-	return *object.Status.BoundVolumeSnapshotContentName
+	return factsOfContent(reminded)
 }
 
 // label marks a content as the backup's, and makes the driver keep its data when the
 // namespace goes. It returns nil when that didn't work this time.
-func (t *Taker) label(ctx context.Context, name string, keep bool) *snapshotv1.VolumeSnapshotContent {
-	patch := map[string]any{"metadata": map[string]any{"labels": owned(t.backup)}}
-	if keep {
-		patch["spec"] = map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain}
-	}
-	content, err := t.client.contents().Patch(ctx, name, types.MergePatchType, mustEncode(patch), metav1.PatchOptions{})
+func (t *Taker) label(ctx context.Context, name string) *contentFacts {
+	content, err := t.client.contents().Patch(ctx, name, types.MergePatchType, t.mark(), metav1.PatchOptions{})
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
 			t.client.log.Warn("volume snapshot content can't be labelled; trying again", "name", name, "error", err)
 		}
 		return nil
 	}
-	return content
+	return factsOfContent(content)
 }
 
-// state is what there is of some backup in the cluster.
-type state struct {
-	snapshots map[types.UID]*snapshotv1.VolumeSnapshot
-	contents  map[string]*snapshotv1.VolumeSnapshotContent
-}
-
-// read lists the snapshots and contents that a selector selects.
-func (c *Client) read(ctx context.Context, selector string) (state, error) {
-	s := state{snapshots: map[types.UID]*snapshotv1.VolumeSnapshot{}, contents: map[string]*snapshotv1.VolumeSnapshotContent{}}
-	options := metav1.ListOptions{LabelSelector: selector}
-	snapshots, err := c.volumeSnapshots(metav1.NamespaceAll).List(ctx, options)
-	if err != nil {
-		return state{}, fmt.Errorf("list volume snapshots: %w", err)
-	}
-	contents, err := c.contents().List(ctx, options)
-	if err != nil {
-		return state{}, fmt.Errorf("list volume snapshot contents: %w", err)
-	}
-	for i := range snapshots.Items {
-		s.snapshots[snapshots.Items[i].UID] = &snapshots.Items[i]
-	}
-	for i := range contents.Items {
-		s.contents[contents.Items[i].Name] = &contents.Items[i]
-	}
-	return s, nil
+// mark is the patch that makes a content, of a snapshot or of a group, the backup's.
+func (t *Taker) mark() []byte {
+	return mustEncode(map[string]any{
+		"metadata": map[string]any{"labels": owned(t.backup)},
+		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -30,83 +29,27 @@ func (o object) String() string {
 	return fmt.Sprintf("volume snapshot %s/%s", o.namespace, o.name)
 }
 
-// remove removes snapshots and returns when they are gone. What becomes of their
-// data is the policy; with none it is that of each content.
-func (c *Client) remove(ctx context.Context, objects []object, policy snapshotv1.DeletionPolicy) error {
+// remove removes snapshots and returns when they are gone, or their drivers have used
+// up their time. What becomes of their data is the policy; with none it is that of each
+// content.
+func (r remover) remove(ctx context.Context, objects []object, policy snapshotv1.DeletionPolicy) error {
 	if len(objects) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	errs := make([]error, len(objects))
-	c.each(len(objects), func(i int) {
-		if err := c.letGo(ctx, &objects[i], policy); err != nil {
+	r.each(len(objects), func(i int) {
+		if err := r.letGo(limited, &objects[i], policy); err != nil {
 			errs[i] = fmt.Errorf("remove %s: %w", objects[i], err)
 		}
 	})
-	c.each(len(objects), func(i int) {
-		if errs[i] != nil {
-			return
-		}
-		err := poll(ctx, firstLook, lastLook, func() (bool, error) { return c.isGone(ctx, &objects[i], policy) })
-		if err != nil {
-			errs[i] = c.stuck(ctx, objects[i], err)
-		}
-	})
+	things := make([]removable, len(objects))
+	for i, o := range objects {
+		things[i] = removable{name: o.String(), driver: o.driver, content: o.content}
+	}
+	r.await(limited, things, errs, func(ctx context.Context, i int) (bool, error) { return r.isGone(ctx, &objects[i], policy) })
 	return errors.Join(errs...)
-}
-
-// stuck is the error about a snapshot that doesn't go.
-func (c *Client) stuck(ctx context.Context, o object, cause error) error {
-	if !errors.Is(cause, context.DeadlineExceeded) {
-		return fmt.Errorf("remove %s: %w", o, cause)
-	}
-	said := ""
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if o.content != "" {
-		if content, err := c.contents().Get(ctx, o.content, metav1.GetOptions{}); err == nil && content.Status != nil {
-			said = message(content.Status.Error)
-		}
-		if event := c.lastWarning(ctx, o.content); said == "" {
-			said = event
-		}
-	}
-	if said != "" {
-		said = " (" + said + ")"
-	}
-	return &markedError{o.undone(c.patience, said)}
-}
-
-// markedError is about a snapshot that will go, but hasn't yet.
-type markedError struct{ text string }
-
-func (e *markedError) Error() string { return e.text }
-
-// OnlyMarked reports whether all that an error is about is snapshots that are marked
-// to be deleted: nothing can make them stay.
-func OnlyMarked(err error) bool {
-	switch e := err.(type) {
-	case nil:
-		return false
-	case *markedError:
-		return true
-	case interface{ Unwrap() []error }:
-		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !OnlyMarked(err) })
-	case interface{ Unwrap() error }:
-		return OnlyMarked(e.Unwrap())
-	}
-	return false
-}
-
-// undone says that a driver takes its time.
-func (o object) undone(patience time.Duration, said string) string {
-	driver := "its driver"
-	if o.driver != "" {
-		driver = fmt.Sprintf("driver %q", o.driver)
-	}
-	return fmt.Sprintf("%s is marked to be deleted, but %s has not done it within %s%s; it will when it works again; hint: see whether it and its csi-snapshotter run",
-		o, driver, patience, said)
 }
 
 // letGo asks for a snapshot and its content to be deleted. What isn't there is fine.
@@ -179,6 +122,11 @@ func (c *Client) setPolicy(ctx context.Context, o object, policy snapshotv1.Dele
 	if o.uid != "" && content.Spec.VolumeSnapshotRef.UID != o.uid {
 		return nil, fmt.Errorf("volume snapshot content %q belongs to another volume snapshot", o.content)
 	}
+	if policy == snapshotv1.VolumeSnapshotContentDelete {
+		if err := c.hold(ctx, content); err != nil {
+			return nil, err
+		}
+	}
 	if content.Spec.DeletionPolicy == policy {
 		return content, nil
 	}
@@ -187,6 +135,22 @@ func (c *Client) setPolicy(ctx context.Context, o object, policy snapshotv1.Dele
 		return nil, ignoreNotFound(err)
 	}
 	return content, nil
+}
+
+// hold keeps a content until csi-snapshotter has deleted the data. snapshot-controller
+// does so a moment after it has made the content: one that is deleted before would go
+// at once, and leave behind what csi-snapshotter is making of it.
+func (c *Client) hold(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	if content.DeletionTimestamp != nil || len(content.Finalizers) > 0 {
+		return nil
+	}
+	_, err := c.patchContent(ctx, content.Name, mustEncode(map[string]any{
+		"metadata": map[string]any{"finalizers": []string{contentFinalizer}},
+	}))
+	if apierrors.IsInvalid(err) { // it is being deleted since now
+		return nil
+	}
+	return ignoreNotFound(err)
 }
 
 // getContent returns nil when there is none.

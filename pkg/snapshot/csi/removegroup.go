@@ -1,9 +1,12 @@
 package csi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -18,6 +21,7 @@ type groupObject struct {
 	namespace, name string
 	uid             types.UID
 	content         string    // empty as long as it isn't known
+	driver, handle  string    // likewise
 	asked           time.Time // when it was last asked for
 }
 
@@ -25,63 +29,95 @@ func (o groupObject) String() string {
 	return fmt.Sprintf("volume group snapshot %s/%s", o.namespace, o.name)
 }
 
-// removeGroups removes group snapshots and returns when they are gone. The data of
-// all members goes or stays with them.
-func (c *Client) removeGroups(ctx context.Context, api *groupAPI, objects []groupObject, policy snapshotv1.DeletionPolicy) error {
+// removeGroups removes group snapshots and returns when they are gone, or their
+// drivers have used up their time. The data of all members goes or stays with them.
+func (r remover) removeGroups(ctx context.Context, api *groupAPI, objects []groupObject, policy snapshotv1.DeletionPolicy) error {
 	if len(objects) == 0 || api == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	errs := make([]error, len(objects))
-	c.each(len(objects), func(i int) {
-		o := &objects[i]
-		err := c.letGoOfGroup(ctx, api, o, policy)
-		if err == nil {
-			err = poll(ctx, firstLook, lastLook, func() (bool, error) { return c.isGroupGone(ctx, api, o, policy) })
-		}
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			errs[i] = fmt.Errorf("%s is marked to be deleted, but its driver has not done it within %s; it will when it works again; hint: see whether it and its csi-snapshotter run",
-				o, c.patience)
-		case err != nil:
-			errs[i] = fmt.Errorf("remove %s: %w", o, err)
-		default:
-			errs[i] = c.removeMembers(ctx, *o, policy)
+	errs, left := make([]error, len(objects)), make([]bool, len(objects))
+	r.each(len(objects), func(i int) {
+		if err := r.letGoOfGroup(limited, api, &objects[i], policy); err != nil {
+			errs[i] = fmt.Errorf("remove %s: %w", objects[i], err)
 		}
 	})
-	return errors.Join(errs...)
+	things := make([]removable, len(objects))
+	for i, o := range objects {
+		things[i] = removable{name: o.String(), driver: o.driver, content: o.content}
+	}
+	r.await(limited, things, errs, func(ctx context.Context, i int) (bool, error) {
+		gone, err := r.isGroupGone(ctx, api, &objects[i], policy)
+		left[i] = !gone
+		return gone, err
+	})
+	var gone []groupObject
+	for i := range objects {
+		if !left[i] && errs[i] == nil {
+			gone = append(gone, objects[i])
+		}
+	}
+	return errors.Join(append(errs, r.removeMembers(ctx, gone, policy))...)
 }
 
-// removeMembers removes what is left of the members of a group that is gone: the
+// removeMembers removes what is left of the members of groups that are gone: the
 // controller may have made them at the last moment, without a backup's labels.
-func (c *Client) removeMembers(ctx context.Context, o groupObject, policy snapshotv1.DeletionPolicy) error {
-	if o.uid == "" {
+func (r remover) removeMembers(ctx context.Context, groups []groupObject, policy snapshotv1.DeletionPolicy) error {
+	if len(groups) == 0 {
 		return nil
 	}
-	var list *snapshotv1.VolumeSnapshotList
+	var members []object
 	err := retry(ctx, func() (err error) {
-		list, err = c.volumeSnapshots(o.namespace).List(ctx, metav1.ListOptions{})
+		members, err = r.findMembers(ctx, groups)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("list members of %s: %w", o, err)
+		return fmt.Errorf("look for members of groups: %w", err)
 	}
-	g := group{name: o.name, uid: o.uid}
-	var members []object
-	for i := range list.Items {
-		if vs := &list.Items[i]; g.owns(vs) {
-			members = append(members, object{namespace: vs.Namespace, name: vs.Name, uid: vs.UID, content: boundContent(vs)})
+	return r.remove(ctx, members, policy)
+}
+
+// findMembers finds the members of groups, however many these are, by one look at all
+// snapshots of their namespaces and one at all contents.
+func (c *Client) findMembers(ctx context.Context, groups []groupObject) ([]object, error) {
+	owners, handles := map[string]map[types.UID]bool{}, map[string]bool{}
+	for _, g := range groups {
+		if owners[g.namespace] == nil {
+			owners[g.namespace] = map[types.UID]bool{}
+		}
+		owners[g.namespace][g.uid] = true
+		handles[g.driver+"\x00"+g.handle] = true
+	}
+	found := map[string]object{}
+	for namespace, uids := range owners {
+		err := c.eachSnapshot(ctx, namespace, "", func(vs *snapshotv1.VolumeSnapshot) {
+			if slices.ContainsFunc(vs.OwnerReferences, func(owner metav1.OwnerReference) bool { return uids[owner.UID] }) {
+				found[cmp.Or(boundContent(vs), string(vs.UID))] = object{namespace: vs.Namespace, name: vs.Name, uid: vs.UID, content: boundContent(vs)}
+			}
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	return c.remove(ctx, members, policy)
+	err := c.eachContent(ctx, "", func(content *snapshotv1.VolumeSnapshotContent) {
+		facts := factsOfContent(content)
+		// One whose source isn't a volume stands for a snapshot that was there before.
+		if content.Spec.Source.VolumeHandle == nil || facts.groupHandle == "" || !handles[facts.driver+"\x00"+facts.groupHandle] {
+			return
+		}
+		o := found[facts.name]
+		o.content, o.driver = facts.name, facts.driver
+		found[facts.name] = o
+	})
+	return slices.Collect(maps.Values(found)), err
 }
 
 // letGoOfGroup asks for a group snapshot and its content to be deleted. What isn't
 // there is fine.
 func (c *Client) letGoOfGroup(ctx context.Context, api *groupAPI, o *groupObject, policy snapshotv1.DeletionPolicy) error {
 	o.asked = time.Now()
-	if err := c.findGroup(ctx, api, o); err != nil {
+	if _, err := c.findGroup(ctx, api, o); err != nil {
 		return err
 	}
 	if o.content != "" {
@@ -106,9 +142,10 @@ func (c *Client) letGoOfGroup(ctx context.Context, api *groupAPI, o *groupObject
 	return ignoreNotFound(retry(ctx, func() error { return api.contents(c).Delete(ctx, o.content, metav1.DeleteOptions{}) }))
 }
 
-// findGroup completes what is known of a group. One that isn't there loses its
-// name. A content that isn't the group's is not taken for it.
-func (c *Client) findGroup(ctx context.Context, api *groupAPI, o *groupObject) error {
+// findGroup completes what is known of a group, and returns its content; nil when
+// there is none. A group that isn't there loses its name. A content that isn't the
+// group's is not taken for it.
+func (c *Client) findGroup(ctx context.Context, api *groupAPI, o *groupObject) (*groupContent, error) {
 	if o.name != "" && (o.uid == "" || o.content == "") {
 		var found *groupSnapshot
 		err := retry(ctx, func() (err error) {
@@ -118,24 +155,28 @@ func (c *Client) findGroup(ctx context.Context, api *groupAPI, o *groupObject) e
 		switch {
 		case apierrors.IsNotFound(err) && o.uid == "":
 			o.name = ""
-			return nil
+			return nil, nil
 		case err == nil:
 			o.uid, o.content = found.UID, found.Status.Content
 		case !apierrors.IsNotFound(err):
-			return err
+			return nil, err
 		}
 		if o.content == "" { // it may be made, but not be bound yet
 			o.content = "groupsnapcontent-" + string(o.uid)
 		}
 	}
 	if o.content == "" {
-		return nil
+		return nil, nil
 	}
 	content, err := c.getGroupContent(ctx, api, o.content)
-	if err == nil && content != nil && o.uid != "" && content.Spec.Snapshot.UID != o.uid {
-		return fmt.Errorf("volume group snapshot content %q belongs to another group snapshot", o.content)
+	if err != nil || content == nil {
+		return nil, err
 	}
-	return err
+	if o.uid != "" && content.Spec.Snapshot.UID != o.uid {
+		return nil, fmt.Errorf("volume group snapshot content %q belongs to another group snapshot", o.content)
+	}
+	o.driver, o.handle = content.Spec.Driver, cmp.Or(content.Status.Handle, o.handle) // a deletion empties the status
+	return content, nil
 }
 
 // getGroupContent returns nil when there is none.

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 )
@@ -32,26 +34,48 @@ func (c Claim) driver() string {
 	return c.PV.Spec.CSI.Driver
 }
 
-// Snapshot is one that was begun. It is not changed any more once it was returned.
+// Snapshot is what a backup has to know of one that was begun. It is not changed any
+// more once it was returned. The objects themselves are read again when they are
+// stored: see Taker.Objects.
 type Snapshot struct {
-	Claim Claim
-	// Object and Content are as they were last read; Content is nil as long as there
-	// is none.
-	Object  *snapshotv1.VolumeSnapshot
-	Content *snapshotv1.VolumeSnapshotContent
-	// Class is the class that it was taken by; nil for a member of a group.
-	Class *snapshotv1.VolumeSnapshotClass
-	// GroupHandle is the handle of the group snapshot that it is part of,
-	// GroupMembers are the handles of all snapshots of that.
-	GroupHandle  string
-	GroupMembers []string
-	// OperationID is that of its item operation.
-	OperationID string
+	// Namespace and Claim are the claim's.
+	Namespace, Claim string
+	// Name is that of the VolumeSnapshot, Content that of its VolumeSnapshotContent;
+	// each is empty as long as there is none.
+	Name, Content string
+	// Driver is that of the volume. Class is what it was taken by; empty for a member
+	// of a group.
+	Driver, Class string
+	// Handle is how the driver calls the snapshot; empty as long as there is none.
+	Handle string
+	// Group is the group snapshot that it is part of; nil for one of its own.
+	Group *GroupSnapshot
+	// RestoreSize is what a volume made from it needs at least, in bytes; 0 when the
+	// driver doesn't say.
+	RestoreSize int64
+	// Ready reports whether a volume can be made from it; nil as long as the driver
+	// hasn't said.
+	Ready *bool
+	// Secrets are those that its content and class name, without whose keys the driver
+	// can't delete it or make a volume from it.
+	Secrets []types.NamespacedName
 	// Started and Ended are when it was asked for and when it was ready to use.
 	Started metav1.Time
 	Ended   *metav1.Time
 	// Err says why there is no snapshot, or why it can't be used.
 	Err error
+}
+
+// GroupSnapshot is a snapshot of several volumes, which its members share.
+type GroupSnapshot struct {
+	// Handle is how the driver calls it, Members are the handles of all its snapshots.
+	Handle  string
+	Members []string
+}
+
+// OperationID is how Velero calls the operation of a snapshot: three parts.
+func (s *Snapshot) OperationID() string {
+	return strings.Join([]string{s.Namespace, s.Name, s.Started.UTC().Format(time.RFC3339)}, "/")
 }
 
 // Options say how a Taker works.
@@ -73,6 +97,9 @@ type Taker struct {
 	options      Options
 	// grace is how long an error about a snapshot that was cut may stand.
 	grace time.Duration
+
+	// ready counts those of taken that are ready to use.
+	ready atomic.Int64
 
 	mu           sync.Mutex
 	taken        []*entry          // those that were cut
@@ -102,6 +129,9 @@ func (c *Client) NewTaker(ctx context.Context, backup *velerov1.Backup, o Option
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list volume snapshot classes: %w", err)
+	}
+	for i := range list.Items {
+		list.Items[i].ManagedFields = nil
 	}
 	t.classes = list.Items
 	if t.groupAPI, err = c.findGroupAPI(ctx); err != nil {
@@ -179,7 +209,7 @@ func (t *Taker) Cut(ctx context.Context, claims []Claim) ([]*Snapshot, error) {
 	snapshots := make([]*Snapshot, len(entries))
 	for i, e := range entries {
 		snapshots[i] = e.snapshot()
-		if e.err == nil {
+		if e.Err == nil {
 			t.taken = append(t.taken, e)
 		}
 	}
@@ -204,7 +234,7 @@ func (t *Taker) Wait(ctx context.Context, limit time.Duration) ([]*Snapshot, err
 	t.abandon(ctx, entries)
 	t.awaitDoomed(ctx)
 	slices.SortFunc(entries, func(a, b *entry) int {
-		return cmp.Or(strings.Compare(a.claim.PVC.Namespace, b.claim.PVC.Namespace), strings.Compare(a.claim.PVC.Name, b.claim.PVC.Name))
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Claim, b.Claim))
 	})
 	snapshots := make([]*Snapshot, len(entries))
 	for i, e := range entries {
@@ -213,12 +243,20 @@ func (t *Taker) Wait(ctx context.Context, limit time.Duration) ([]*Snapshot, err
 	return snapshots, nil
 }
 
+// Progress says how many of those that were cut are ready to use, and of how many. It
+// may be called at any time.
+func (t *Taker) Progress() (ready, all int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(t.ready.Load()), len(t.taken)
+}
+
 // abandon lets go of the data of what failed: it is deleted as soon as the driver
 // gets to it, which nobody waits for here.
 func (t *Taker) abandon(ctx context.Context, entries []*entry) {
 	var failed []object
 	for _, e := range entries {
-		if e.err != nil && e.group == nil && !e.abandoned && e.name != "" {
+		if e.Err != nil && e.group == nil && !e.abandoned && e.Name != "" {
 			e.abandoned = true
 			failed = append(failed, e.asObject())
 		}
@@ -242,10 +280,11 @@ func (t *Taker) awaitDoomed(ctx context.Context) {
 	doomed, groups := t.doomed, t.doomedGroups
 	t.doomed, t.doomedGroups = nil, nil
 	t.mu.Unlock()
+	r := t.client.remover()
 	err := errors.Join(
-		t.client.removeGroups(ctx, t.groupAPI, groups, snapshotv1.VolumeSnapshotContentDelete),
-		t.client.remove(ctx, doomed, snapshotv1.VolumeSnapshotContentDelete))
-	if err != nil {
+		r.removeGroups(ctx, t.groupAPI, groups, snapshotv1.VolumeSnapshotContentDelete),
+		r.remove(ctx, doomed, snapshotv1.VolumeSnapshotContentDelete))
+	if err = errors.Join(err, r.err()); err != nil {
 		t.client.log.Warn("failed snapshots are not gone yet", "error", err)
 	}
 }

@@ -36,31 +36,28 @@ func TestTakeAndDelete(t *testing.T) {
 		t.Fatal(errs)
 	}
 	for i, s := range cut {
-		if s.Claim.PVC.Name != claims[i].PVC.Name || s.Handle() == "" || s.Class.Name != w.Driver {
-			t.Errorf("snapshot %d: claim %q, handle %q, class %q", i, s.Claim.PVC.Name, s.Handle(), s.Class.Name)
+		if s.Claim != claims[i].PVC.Name || s.Handle == "" || s.Class != w.Driver || s.Driver != w.Driver {
+			t.Errorf("snapshot %d: %+v", i, s)
 		}
-		want := map[string]string{"app": "shop", velerov1.BackupNameLabel: "nightly", velerov1.BackupUIDLabel: string(w.backup.UID)}
-		if diff := cmp.Diff(want, s.Object.Labels); diff != "" {
-			t.Errorf("labels (-want +got):\n%s", diff)
-		}
-		if s.Content.Labels[velerov1.BackupNameLabel] != "nightly" {
-			t.Errorf("content has labels %v", s.Content.Labels)
-		}
-		if parts := strings.Split(s.OperationID, "/"); len(parts) != 3 || parts[1] != s.Object.Name {
-			t.Errorf("operation id %q", s.OperationID)
+		if parts := strings.Split(s.OperationID(), "/"); len(parts) != 3 || parts[1] != s.Name {
+			t.Errorf("operation id %q", s.OperationID())
 		}
 	}
 	ready := w.wait(taker)
 	for _, s := range ready {
-		if s.Err != nil || s.Ready() == nil || !*s.Ready() || s.Ended == nil || s.RestoreSize() != 1<<30 || !isReady(s.Object) {
-			t.Errorf("claim %s: error %v, ready %v, ended %v, size %d, object ready %t", s.Claim.PVC.Name, s.Err, s.Ready(), s.Ended, s.RestoreSize(), isReady(s.Object))
+		if s.Err != nil || s.Ready == nil || !*s.Ready || s.Ended == nil || s.RestoreSize != 1<<30 {
+			t.Errorf("claim %s: %+v", s.Claim, s)
 		}
 	}
+	if n, all := taker.Progress(); n != 3 || all != 3 {
+		t.Errorf("%d of %d are ready", n, all)
+	}
+	handles := w.handles(taker)
+	w.checkArchived(taker, ready)
 	w.must(taker.Keep(t.Context()))
 	w.must(taker.Release(t.Context()))
 	w.noObjects()
 	w.stored(3)
-	handles := w.handles(ready)
 	for _, h := range handles {
 		exists, err := w.client.Exists(t.Context(), h, time.Minute)
 		if err != nil || !exists {
@@ -81,6 +78,28 @@ func TestTakeAndDelete(t *testing.T) {
 	w.noObjects()
 }
 
+// checkArchived checks what the archive has of snapshots that are ready.
+func (w *world) checkArchived(taker *Taker, ready []*Snapshot) {
+	w.Helper()
+	archived := w.archived(taker)
+	if len(archived) != 2*len(ready)+1 || archived[KindClass+" "+w.Driver] == nil {
+		w.Errorf("archived: %q", slices.Sorted(maps.Keys(archived)))
+	}
+	want := map[string]string{"app": "shop", velerov1.BackupNameLabel: "nightly", velerov1.BackupUIDLabel: string(w.backup.UID)}
+	for _, s := range ready {
+		var vs snapshotv1.VolumeSnapshot
+		w.must(decode(archived[KindSnapshot+" "+s.Name], &vs))
+		if diff := cmp.Diff(want, vs.Labels); diff != "" || *vs.Spec.Source.PersistentVolumeClaimName != s.Claim {
+			w.Errorf("source %+v, labels (-want +got):\n%s", vs.Spec.Source, diff)
+		}
+		var content snapshotv1.VolumeSnapshotContent
+		w.must(decode(archived[KindContent+" "+s.Content], &content))
+		if content.Labels[velerov1.BackupNameLabel] != "nightly" || content.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentDelete {
+			w.Errorf("content has labels %v and policy %s", content.Labels, content.Spec.DeletionPolicy)
+		}
+	}
+}
+
 // TestCutIsShort shows that all are cut before any needs to be ready, and that ten
 // take hardly longer than one.
 func TestCutIsShort(t *testing.T) {
@@ -89,8 +108,8 @@ func TestCutIsShort(t *testing.T) {
 	taker := w.taker(Options{})
 	cut := w.cut(taker, w.claims(10)...)
 	for _, s := range cut {
-		if s.Err != nil || s.Handle() == "" {
-			t.Errorf("claim %s: %v", s.Claim.PVC.Name, s.Err)
+		if s.Err != nil || s.Handle == "" {
+			t.Errorf("claim %s: %v", s.Claim, s.Err)
 		}
 	}
 	if errs := errsOf(w.wait(taker)); len(errs) > 0 {
@@ -109,20 +128,22 @@ func TestFaults(t *testing.T) {
 		wait   bool              // the error comes with Wait
 	}{
 		{"a quota is used up", testenv.CSIFault{Method: "CreateSnapshot", ID: "data-[01]$", Code: "ResourceExhausted", Message: "no more than 2"},
-			map[string]string{"data-0": "is not cut after 5s: the last error is: ", "data-1": "no more than 2"}, false},
+			map[string]string{"data-0": "is not cut after 20s: the last error is: ", "data-1": "no more than 2"}, false},
 		{"the driver will never take it", testenv.CSIFault{Method: "CreateSnapshot", ID: "data-2$", Code: "InvalidArgument", Message: "not this one"},
 			map[string]string{"data-2": "the driver refuses to take the snapshot: "}, false},
 		{"it is busy for a while", testenv.CSIFault{Method: "CreateSnapshot", Code: "Aborted", Message: "pending", Times: 6}, map[string]string{}, false},
 		{"its answers get lost", testenv.CSIFault{Method: "CreateSnapshot", Code: "DeadlineExceeded", Message: "too slow", Late: true, Times: 4}, map[string]string{}, false},
 		{"one is never ready", testenv.CSIFault{ID: "data-3$", NotReady: -1},
-			map[string]string{"data-3": "is not ready to use after 8s: the driver reports no error"}, true},
+			map[string]string{"data-3": "is not ready to use after 20s: the driver reports no error"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, testenv.CSIOptions{})
 			claims := w.claims(4)
-			w.client.patience = 3 * time.Second
+			patience := w.client.patience
+			w.client.patience = 3 * time.Second // what can't be deleted yet isn't waited for
 			w.Fault(t, tc.fault)
-			taker := w.taker(Options{Cut: 5 * time.Second, Ready: 8 * time.Second})
+			// Those that are fine have to make it, too.
+			taker := w.taker(Options{Cut: 20 * time.Second, Ready: 20 * time.Second})
 			got := w.cut(taker, claims...)
 			ready := w.wait(taker)
 			if tc.wait {
@@ -140,6 +161,7 @@ func TestFaults(t *testing.T) {
 			if len(errs) != len(tc.errors) {
 				t.Errorf("errors = %v", errs)
 			}
+			w.client.patience = patience
 			w.must(taker.Keep(t.Context()))
 			w.Fault(t) // so that what couldn't be deleted yet goes
 			w.must(taker.Release(t.Context()))
@@ -220,11 +242,11 @@ func TestLeftovers(t *testing.T) {
 			w.backup.Annotations = map[string]string{backupClassPrefix + strings.ToLower(w.Driver): class.Name}
 			claims := w.claims(4)
 			cut := w.cut(w.taker(Options{}), claims[:2]...)
-			if cut[0].Class.Name != class.Name {
-				t.Errorf("class %q", cut[0].Class.Name)
+			if cut[0].Class != class.Name {
+				t.Errorf("class %q", cut[0].Class)
 			}
 			// Of one, somebody has deleted the VolumeSnapshot; its content may be there.
-			w.must(w.client.volumeSnapshots(w.namespace).Delete(t.Context(), cut[0].Object.Name, metav1.DeleteOptions{}))
+			w.must(w.client.volumeSnapshots(w.namespace).Delete(t.Context(), cut[0].Name, metav1.DeleteOptions{}))
 			// Of two, the process died right after it had asked for them.
 			dying := w.taker(Options{})
 			entries := []*entry{dying.prepare(claims[2]), dying.prepare(claims[3])}
@@ -255,10 +277,10 @@ func TestOthersAreLeftAlone(t *testing.T) {
 	w.must(err)
 	w.cut(another, claims[1])
 	restored := w.cut(w.taker(Options{}), claims[2])[0]
-	_, err = w.client.volumeSnapshots(w.namespace).Patch(t.Context(), restored.Object.Name, types.MergePatchType,
+	_, err = w.client.volumeSnapshots(w.namespace).Patch(t.Context(), restored.Name, types.MergePatchType,
 		metadataPatch("labels", map[string]string{velerov1.RestoreNameLabel: "r"}), metav1.PatchOptions{})
 	w.must(err)
-	_, err = w.client.patchContent(t.Context(), restored.Content.Name, metadataPatch("labels", map[string]string{velerov1.RestoreNameLabel: "r"}))
+	_, err = w.client.patchContent(t.Context(), restored.Content, metadataPatch("labels", map[string]string{velerov1.RestoreNameLabel: "r"}))
 	w.must(err)
 	w.must(taker.Discard(t.Context()))
 	w.stored(2)
@@ -266,7 +288,7 @@ func TestOthersAreLeftAlone(t *testing.T) {
 		t.Errorf("leftovers without uid: %v", err)
 	}
 	w.must(another.Discard(t.Context()))
-	w.must(w.client.remove(t.Context(), []object{{namespace: w.namespace, name: restored.Object.Name}}, snapshotv1.VolumeSnapshotContentDelete))
+	w.must(w.client.remover().remove(t.Context(), []object{{namespace: w.namespace, name: restored.Name}}, snapshotv1.VolumeSnapshotContentDelete))
 	w.stored(0)
 	w.noObjects()
 }
@@ -300,14 +322,14 @@ func TestSnapshotsDeletedMeanwhile(t *testing.T) {
 	w.Fault(t, testenv.CSIFault{Method: "CreateSnapshot", NotReady: 3})
 	taker := w.taker(Options{})
 	cut := w.cut(taker, w.claims(3)...)
-	w.must(w.client.volumeSnapshots(w.namespace).Delete(t.Context(), cut[0].Object.Name, metav1.DeleteOptions{}))
-	w.must(w.client.volumeSnapshots(w.namespace).Delete(t.Context(), cut[1].Object.Name, metav1.DeleteOptions{}))
+	w.must(w.client.volumeSnapshots(w.namespace).Delete(t.Context(), cut[0].Name, metav1.DeleteOptions{}))
+	w.must(w.client.volumeSnapshots(w.namespace).Delete(t.Context(), cut[1].Name, metav1.DeleteOptions{}))
 	if errs := errsOf(w.wait(taker)); len(errs) != 0 {
 		t.Errorf("errors = %v", errs)
 	}
 	w.must(taker.Keep(t.Context()))
-	w.must(w.client.contents().Delete(t.Context(), cut[2].Content.Name, metav1.DeleteOptions{}))
-	if err := taker.Keep(t.Context()); err == nil || !strings.Contains(err.Error(), cut[2].Content.Name) {
+	w.must(w.client.contents().Delete(t.Context(), cut[2].Content, metav1.DeleteOptions{}))
+	if err := taker.Keep(t.Context()); err == nil || !strings.Contains(err.Error(), cut[2].Content) {
 		t.Errorf("keep: %v", err)
 	}
 	w.stored(3)
@@ -336,10 +358,10 @@ func TestDeleteRefused(t *testing.T) {
 	w := newWorld(t, testenv.CSIOptions{})
 	taker := w.taker(Options{})
 	w.cut(taker, w.claims(1)...)
-	ready := w.wait(taker)
+	w.wait(taker)
+	handle := w.handles(taker)[0]
 	w.must(taker.Keep(t.Context()))
 	w.must(taker.Release(t.Context()))
-	handle := w.handles(ready)[0]
 	w.Fault(t, testenv.CSIFault{Method: "DeleteSnapshot", Code: "FailedPrecondition", Message: "a clone needs it"})
 	err := w.client.Delete(t.Context(), handle, 4*time.Second)
 	if err == nil || !strings.Contains(err.Error(), "Failed to delete snapshot") || !strings.Contains(err.Error(), "hint: ") {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +45,6 @@ func newWorld(t *testing.T, options testenv.CSIOptions) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.patience = 30 * time.Second
 	namespace, err := client.core.CoreV1().Namespaces().Create(t.Context(),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "taker-"}}, metav1.CreateOptions{})
 	if err != nil {
@@ -88,7 +89,7 @@ func (w *world) taker(o Options) *Taker {
 		o.Cut = time.Minute
 	}
 	if o.Ready == 0 {
-		o.Ready = time.Minute
+		o.Ready = 5 * time.Minute // csi-snapshotter forgets some, and is reminded every half a minute
 	}
 	taker, err := w.client.NewTaker(w.Context(), w.backup, o)
 	if err != nil {
@@ -168,22 +169,10 @@ func (w *world) noObjects() {
 	}
 }
 
-// count counts the calls of a method that the driver did.
-func (w *world) count(method string) int {
-	w.Helper()
-	n := 0
-	for _, call := range w.Calls(w.T) {
-		if call.Method == method && call.Code == "OK" {
-			n++
-		}
-	}
-	return n
-}
-
-// eventually looks until a condition holds, for a minute.
+// eventually looks until a condition holds, for two minutes.
 func (w *world) eventually(what string, holds func() bool) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute)
 	defer cancel()
 	if err := poll(ctx, 20*time.Millisecond, time.Second, func() (bool, error) { return holds(), nil }); err != nil {
 		w.Fatalf("%s: %v", what, err)
@@ -195,24 +184,41 @@ func errsOf(snapshots []*Snapshot) map[string]string {
 	errs := map[string]string{}
 	for _, s := range snapshots {
 		if s.Err != nil {
-			errs[s.Claim.PVC.Name] = s.Err.Error()
+			errs[s.Claim] = s.Err.Error()
 		}
 	}
 	return errs
 }
 
-// handles are what DELETE would find in the archive.
-func (w *world) handles(snapshots []*Snapshot) []Handle {
+// archived are the objects that the archive gets, by kind and name.
+func (w *world) archived(taker *Taker) map[string][]byte {
 	w.Helper()
-	var handles []Handle
-	for _, s := range snapshots {
-		encoded, err := StoredContent(s)
+	archived := map[string][]byte{}
+	for object, err := range taker.Objects(w.Context()) {
 		w.must(err)
+		key := object.Kind + " " + object.Name
+		if archived[key] != nil {
+			w.Errorf("%s comes twice", key)
+		}
+		archived[key] = object.JSON
+	}
+	return archived
+}
+
+// handles are what a deletion finds in the archive, in the order of the contents' names.
+func (w *world) handles(taker *Taker) []Handle {
+	w.Helper()
+	archived := w.archived(taker)
+	var handles []Handle
+	for _, key := range slices.Sorted(maps.Keys(archived)) {
+		if !strings.HasPrefix(key, KindContent+" ") {
+			continue
+		}
 		var content snapshotv1.VolumeSnapshotContent
-		w.must(decode(encoded, &content))
+		w.must(decode(archived[key], &content))
 		handle, err := HandleOf(&content)
 		w.must(err)
 		handles = append(handles, handle)
 	}
-	return slices.Clip(handles)
+	return handles
 }

@@ -147,6 +147,9 @@ const (
 	// SnapshotsSweptAnnotation is "true" on a failed Backup when maintenance has made
 	// sure that it left no snapshots in its snapshot locations.
 	SnapshotsSweptAnnotation = "kubectl-velero.io/snapshots-swept"
+	// DisksCopiedAnnotation is, on a Backup that waits for disk snapshots, how much of
+	// all of them the clouds have copied: "42%".
+	DisksCopiedAnnotation = "kubectl-velero.io/disks-copied"
 	// ChecksumsAnnotation is, on the Backup in a commit marker, the SHA-256 (hex) of
 	// the object that holds the checksums of all others.
 	ChecksumsAnnotation = "kubectl-velero.io/checksums-sha256"
