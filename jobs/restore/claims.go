@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
@@ -31,6 +32,8 @@ type claim struct {
 	obstacle bool
 	// created says that the restore made the claim.
 	created bool
+	// trouble is why the last look at it, when it had its volume, came to nothing.
+	trouble error
 }
 
 // claims are those whose volumes are made from CSI snapshots. The zero value is ready; it is
@@ -80,7 +83,10 @@ func (o *operation) noteData(ctx context.Context, obj *transform.Object, from tr
 	case transform.VolumeSnapshotContents:
 		o.snapshots.noteDriver(obj)
 		if m, ok := memberOf(obj); ok && o.preview == nil {
-			if err := o.groups.ensure(ctx, m); err != nil {
+			switch err := o.groups.ensure(ctx, m); {
+			case err != nil && cluster.MayPass(err):
+				r.retry = err
+			case err != nil:
 				r.errors = append(r.errors, err)
 			}
 		}
@@ -122,10 +128,13 @@ func (o *operation) noteClaim(ctx context.Context, obj *transform.Object, from t
 func standStill(obj *transform.Object, snapshot string) error {
 	spec, err := obj.Edit("spec")
 	if spec != nil {
-		spec["volumeName"] = "not-restored-" + snapshot
+		spec["volumeName"] = nobodys(snapshot)
 	}
 	return err
 }
+
+// nobodys is the name of a volume that nobody has.
+func nobodys(snapshot string) string { return "not-restored-" + snapshot }
 
 // meetClaim deals with a claim that is there: it keeps the volume that it has.
 func meetClaim(ctx context.Context, o *operation, obj, live *transform.Object, r result) result {
@@ -192,13 +201,21 @@ const selectedNode = "volume.kubernetes.io/selected-node"
 // waitsForPod reports whether a claim waits until a pod that uses it is scheduled, and
 // none is yet.
 func waitsForPod(pvc *corev1.PersistentVolumeClaim, late map[string]bool) bool {
-	return pvc.Spec.StorageClassName != nil && late[*pvc.Spec.StorageClassName] && pvc.Annotations[selectedNode] == ""
+	return late[liveClass(pvc)] && pvc.Annotations[selectedNode] == ""
+}
+
+// liveClass is the storage class of a claim of the cluster; empty for none.
+func liveClass(pvc *corev1.PersistentVolumeClaim) string {
+	if class := pvc.Annotations[corev1.BetaStorageClassAnnotation]; class != "" || pvc.Spec.StorageClassName == nil {
+		return class
+	}
+	return *pvc.Spec.StorageClassName
 }
 
 // slim is what the wait needs of a claim.
 func slim(pvc *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
-	out := &corev1.PersistentVolumeClaim{}
+	out, class := &corev1.PersistentVolumeClaim{}, liveClass(pvc)
 	out.Namespace, out.Name, out.Annotations = pvc.Namespace, pvc.Name, map[string]string{selectedNode: pvc.Annotations[selectedNode]}
-	out.Spec.StorageClassName, out.Spec.VolumeName, out.Status.Phase = pvc.Spec.StorageClassName, pvc.Spec.VolumeName, pvc.Status.Phase
+	out.Spec.StorageClassName, out.Spec.VolumeName, out.Status.Phase = &class, pvc.Spec.VolumeName, pvc.Status.Phase
 	return out
 }

@@ -29,7 +29,7 @@ func TestClaimsThatBecomeOne(t *testing.T) {
 	}
 }
 
-func TestVolumeOfAnotherDriver(t *testing.T) {
+func TestVolumeThatWasNotMadeForTheClaim(t *testing.T) {
 	t.Parallel()
 	csi := func(driver string) corev1.PersistentVolumeSource {
 		return corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver}}
@@ -37,16 +37,22 @@ func TestVolumeOfAnotherDriver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		driver string
 		source corev1.PersistentVolumeSource
+		found  bool
 		ok     bool
 	}{
-		"of the driver":       {"d.example.com", csi("D.example.com"), true},
-		"of another":          {"d.example.com", csi("e.example.com"), false},
-		"of no driver":        {"d.example.com", corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{}}, false},
-		"driver unknown":      {"", csi("e.example.com"), true},
-		"of no driver at all": {"", corev1.PersistentVolumeSource{}, false},
+		"of the driver":       {"d.example.com", csi("D.example.com"), false, true},
+		"of another":          {"d.example.com", csi("e.example.com"), false, false},
+		"of no driver":        {"d.example.com", corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{}}, false, false},
+		"driver unknown":      {"", csi("e.example.com"), false, true},
+		"of no driver at all": {"", corev1.PersistentVolumeSource{}, false, false},
+		"was there before":    {"d.example.com", csi("d.example.com"), true, false},
 	} {
-		err := madeBy(tc.driver, &corev1.PersistentVolume{Spec: corev1.PersistentVolumeSpec{PersistentVolumeSource: tc.source}})
-		if got := err == nil; got != tc.ok {
+		pv := &corev1.PersistentVolume{Spec: corev1.PersistentVolumeSpec{PersistentVolumeSource: tc.source}}
+		if tc.found {
+			pv.Annotations = map[string]string{boundByController: "yes"}
+		}
+		err := madeFor(tc.driver, pv)
+		if got := err == nil; got != tc.ok || err != nil && !strings.Contains(err.Error(), "hint: delete the claim") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -59,6 +65,7 @@ func TestClaimThatOthersWouldFill(t *testing.T) {
 	o.snapshots = newSnapshots(o)
 	o.snapshots.storage["right"] = func() (string, error) { return "d.example.com", nil }
 	o.snapshots.storage["local"] = func() (string, error) { return "rancher.io/local-path", nil }
+	o.snapshots.defaults[""] = func() (storageClass, error) { return storageClass{}, errNoDefault }
 	o.snapshots.of[o.snapshotName("shop", "snap")] = "d.example.com"
 	for class, want := range map[string]bool{`"right"`: false, `"local"`: true, `""`: false, "null": true} {
 		obj, err := transform.Parse([]byte(`{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data","namespace":"shop"},"spec":{"storageClassName":` + class + `}}`))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/uuid"
@@ -148,6 +149,10 @@ func (d *disks) create(ctx context.Context, obj *transform.Object, from *diskSou
 		SnapshotID: record.Status.ProviderSnapshotID, Type: record.Spec.VolumeType, Zone: from.zoneFor(record, pv),
 		Token: uuid.NewSHA1(uuid.NameSpaceURL, []byte(string(d.restore.UID)+"/"+from.name)).String(),
 	}
+	// A volume of another provider than the location's needs no disk.
+	if err := snapshotter.SetVolumeID(pv.DeepCopy(), "restore-"+request.Token); err != nil {
+		return "", err
+	}
 	if iops := record.Spec.VolumeIOPS; iops != nil && *iops > 0 { // Velero writes 0 for none
 		request.IOPS = iops
 	}
@@ -196,6 +201,14 @@ type diskSource struct {
 	name  string          // in the backup
 	zone  string          // there, as volume.Zone tells
 	claim transform.Place // in the cluster
+}
+
+// missed says which claim has no volume for the cause.
+func (s *diskSource) missed(cause error) error {
+	if s.claim.Name == "" {
+		return cause
+	}
+	return fmt.Errorf("%w (claim %s/%s waits for this volume)", cause, s.claim.Namespace, s.claim.Name)
 }
 
 // zoneFor is where the disk is made: where it was, unless the volume was changed on
@@ -272,7 +285,7 @@ func (o *operation) restoreDisk(ctx context.Context, obj *transform.Object, r re
 	case err != nil:
 		return r.failed(err)
 	case found == volumeOurs:
-		return o.write(ctx, obj, r)
+		return o.noteDisk(o.write(ctx, obj, r))
 	case found == volumeStays:
 		r.warnings = append(r.warnings, errDiskStays)
 		return o.write(ctx, obj, r)
@@ -281,18 +294,56 @@ func (o *operation) restoreDisk(ctx context.Context, obj *transform.Object, r re
 		return o.created(ctx, obj, "", err, r)
 	}
 	id, err := o.disks.create(ctx, obj, r.disk)
-	if err != nil {
-		if id != "" {
-			err = fmt.Errorf("%w; its disk %q was made and belongs to nothing: delete it", err, id)
-		}
-		return r.failed(fmt.Errorf("%w (claim %s/%s waits for this volume)", err, r.disk.claim.Namespace, r.disk.claim.Name))
+	if err == nil {
+		return o.createOnDisk(ctx, obj, id, r)
 	}
-	if r = o.create(ctx, obj, r); r.action == actionFailed {
-		r.errors = append(r.errors, fmt.Errorf("its disk %q was made and belongs to nothing: delete it", id))
-	} else if r.retry == nil {
+	if id != "" {
+		err = fmt.Errorf("%w; %w", err, strayDisk(id))
+	}
+	if ctx.Err() != nil { // else it is reported
+		o.Log.Error("a disk may be left that belongs to nothing", "volume", r.disk.name, "error", err)
+	}
+	return r.failed(r.disk.missed(err))
+}
+
+// createOnDisk creates a volume on the disk that was made for it. It does so too when
+// the restore is being cancelled: else nobody would know whose the disk is.
+func (o *operation) createOnDisk(ctx context.Context, obj *transform.Object, id string, r result) result {
+	ctx, cancel := outlast(ctx, finishTimeout)
+	defer cancel()
+	r = o.create(ctx, obj, r)
+	if r.action != actionCreated { // of one that is tried again this is said when it is given up
+		r.errors = append(r.errors, strayDisk(id))
+	}
+	return o.noteDisk(r)
+}
+
+// strayDisk is about a disk that no volume is on.
+func strayDisk(id string) error {
+	return fmt.Errorf("its disk %q was made and belongs to nothing: delete it", id)
+}
+
+// noteDisk notes that a volume is on a disk made from its snapshot, if it is there.
+func (o *operation) noteDisk(r result) result {
+	if r.action == actionCreated && r.retry == nil {
 		o.restored.disk(r, o.source.saved)
 	}
 	return r
+}
+
+// outlast returns a context that ends a while after ctx has ended.
+func outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 var errDiskStays = errors.New("its data isn't restored from the snapshot: the cluster has the volume; " +

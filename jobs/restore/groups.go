@@ -29,12 +29,19 @@ type groups struct {
 	mu sync.Mutex
 	// made are the contents that stand for groups, by the handle; needed says that
 	// claims still wait for members.
-	made   map[string]func() error
+	made   map[string]*standIn
 	needed map[string]bool
 }
 
+// standIn is the content that stands for a group.
+type standIn struct {
+	mu   sync.Mutex
+	done bool
+	err  error // why it could not be made
+}
+
 func newGroups(o *operation) *groups {
-	return &groups{operation: o, made: map[string]func() error{}, needed: map[string]bool{}}
+	return &groups{operation: o, made: map[string]*standIn{}, needed: map[string]bool{}}
 }
 
 // member is what is known of a snapshot that was cut in a group.
@@ -55,20 +62,27 @@ func memberOf(obj *transform.Object) (member, bool) {
 	return m, m.group != ""
 }
 
-// ensure makes the content that stands for the group of a member, once.
+// ensure makes the content that stands for the group of a member, once. What fails for
+// a reason that may pass can be tried again.
 func (g *groups) ensure(ctx context.Context, m member) error {
 	resource, served := g.served.Lookup(groupContents)
 	if !served { // then the controller knows nothing of groups
 		return nil
 	}
 	g.mu.Lock()
-	once := g.made[m.group]
-	if once == nil {
-		once = sync.OnceValue(func() error { return g.create(ctx, m, resource) })
-		g.made[m.group] = once
+	s := g.made[m.group]
+	if s == nil {
+		s = &standIn{}
+		g.made[m.group] = s
 	}
 	g.mu.Unlock()
-	return once()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.done {
+		s.err = g.create(ctx, m, resource)
+		s.done = s.err == nil || !cluster.MayPass(s.err)
+	}
+	return s.err
 }
 
 func (g *groups) place(handle, version string) ref.Object {

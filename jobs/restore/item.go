@@ -203,6 +203,7 @@ func (o *operation) prepare(ctx context.Context, obj *transform.Object, r result
 			r.retry = err
 			return nil, r
 		}
+		o.volumes.Decide(original.Name, nil) // its claim needn't wait
 		return nil, r.failed(err)
 	}
 	if decision.Reprovision {
@@ -215,6 +216,9 @@ func (o *operation) prepare(ctx context.Context, obj *transform.Object, r result
 	r.place.Name = obj.Name() // a volume or a snapshot may get a new one
 	if r = o.noteData(ctx, obj, original, decision, r); r.disk != nil {
 		r.disk.zone = zone
+	}
+	if r.retry != nil {
+		return nil, r
 	}
 	if obj.Applied() {
 		r.ownership = obj.ManagedFields()

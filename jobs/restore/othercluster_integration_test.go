@@ -3,7 +3,9 @@
 package restore_test
 
 import (
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -114,6 +116,10 @@ func isDynamic(object map[string]any) bool {
 	return class == "fast"
 }
 
+// applications counts those that were deployed: each has an address of its own, of
+// those that no service is given at random.
+var applications atomic.Int32
+
 // deployApplication makes the application in the world's namespace and returns
 // its manifests.
 func (w *world) deployApplication() []string {
@@ -123,8 +129,8 @@ func (w *world) deployApplication() []string {
 		_, err := w.dynamic.Resource(resourceOf(object(w.in(`{apiVersion: APP.example.com/v1, kind: Gear}`)[0]))).Namespace(w.app).List(w.t.Context(), metav1.ListOptions{})
 		return err == nil
 	})
-	_, number, _ := strings.Cut(w.app, "-")
-	manifests := w.in(strings.Split(strings.ReplaceAll(application, "10.97.77.77", "10.97.77."+number), "---\n")...)
+	address := fmt.Sprintf("10.97.0.%d", 100+applications.Add(1))
+	manifests := w.in(strings.Split(strings.ReplaceAll(application, "10.97.77.77", address), "---\n")...)
 	for _, manifest := range manifests {
 		w.apply(manifest)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -46,9 +47,10 @@ func (o *operation) waitForClaims(ctx context.Context) error {
 	waiting := map[ref.Object]*claim{}
 	for _, c := range o.claims.list() {
 		switch {
-		case c.obstacle:
 		case !c.created: // the claim that exists needs no snapshot
 			o.dropSnapshot(ctx, c)
+		case c.obstacle:
+			o.groups.need(c)
 		case !o.snapshots.whole(c.snapshot):
 			o.claimFailed(c, errors.New("its data isn't restored: its snapshot wasn't, which has an error of its own or is not in the archive; it stays without a volume"))
 		default:
@@ -166,38 +168,82 @@ func (o *operation) claimsIn(ctx context.Context, waiting map[ref.Object]*claim,
 // meetVolumes takes out of those that wait the claims that have their volumes, or
 // won't get them now.
 func (o *operation) meetVolumes(ctx context.Context, waiting map[ref.Object]*claim, claims map[ref.Object]*corev1.PersistentVolumeClaim, late map[string]bool, patience bool) {
-	bound := &errgroup.Group{}
-	bound.SetLimit(o.Workers)
-	var used map[ref.Object]bool
+	var (
+		used  map[ref.Object]bool
+		mu    sync.Mutex
+		again []*claim // nothing is known of their volumes yet
+	)
 	if patience {
 		used = o.usedClaims(ctx, claims, late)
 	}
+	bound := &errgroup.Group{}
+	bound.SetLimit(o.Workers)
 	for place, c := range waiting {
-		pvc := claims[place]
+		pvc, err := claims[place], error(nil)
+		if pvc == nil {
+			pvc, err = o.unlisted(ctx, c)
+		}
 		switch {
+		case err != nil:
+			o.claimFailed(c, err)
+			o.dropSnapshot(ctx, c)
 		case pvc == nil:
-			o.claimFailed(c, errors.New("it was deleted before it had a volume, or lost the labels of the restore"))
+			continue
 		case pvc.Status.Phase == corev1.ClaimBound:
-			bound.Go(func() error { o.bound(ctx, c, pvc); return nil })
+			bound.Go(func() error {
+				if !o.bound(ctx, c, pvc) {
+					mu.Lock()
+					defer mu.Unlock()
+					again = append(again, c)
+				}
+				return nil
+			})
+		case pvc.Spec.VolumeName == nobodys(c.snapshot):
+			o.claimFailed(c, errors.New("its data isn't restored: an earlier attempt kept it without a volume; hint: delete it, and restore again"))
 		case pvc.Status.Phase == corev1.ClaimLost:
 			o.claimFailed(c, fmt.Errorf("its data isn't restored: its volume %q is lost", pvc.Spec.VolumeName))
 		case patience && waitsForPod(pvc, late) && !used[place]:
 			o.groups.need(c)
-			o.claimWarning(c, fmt.Errorf("its volume is made when a pod uses it (storage class %q waits for that); the volume's labels and reclaim policy are not those of the backup then", *pvc.Spec.StorageClassName))
+			o.claimWarning(c, fmt.Errorf("its volume is made when a pod uses it (storage class %q waits for that); the volume's labels and reclaim policy are not those of the backup then", liveClass(pvc)))
 		default:
 			continue
 		}
 		delete(waiting, place)
 	}
 	_ = bound.Wait() // each reports what goes wrong
+	for _, c := range again {
+		waiting[c.place] = c
+	}
 }
 
-// bound finishes a claim that has its volume.
-func (o *operation) bound(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim) {
+// unlisted looks for a claim that the list of the restore's claims doesn't have:
+// somebody may have taken its labels. The claim is nil when nothing is known, and an
+// error says that it is gone.
+func (o *operation) unlisted(ctx context.Context, c *claim) (*corev1.PersistentVolumeClaim, error) {
+	pvc, err := o.Kube.CoreV1().PersistentVolumeClaims(c.place.Namespace).Get(ctx, c.place.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, errors.New("its data isn't restored: it was deleted before it had a volume")
+	case err != nil:
+		o.Log.Warn("a claim can't be looked at", "namespace", c.place.Namespace, "name", c.place.Name, "error", err)
+		return nil, nil
+	case pvc.Spec.DataSource == nil || pvc.Spec.DataSource.Name != c.snapshot:
+		return nil, errors.New("its data isn't restored: it was deleted before it had a volume, and somebody made another of its name")
+	}
+	return slim(pvc), nil
+}
+
+// bound finishes a claim that has its volume. It returns false when that is to be
+// tried again.
+func (o *operation) bound(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim) bool {
 	pv, err := o.volumeFor(ctx, c, pvc)
+	if ctx.Err() != nil || err != nil && cluster.MayPass(err) {
+		c.trouble = err
+		return false
+	}
 	if err != nil { // the snapshot's objects stay
 		o.claimFailed(c, err)
-		return
+		return true
 	}
 	if err := o.likeBefore(ctx, c, pv); err != nil {
 		o.claimFailed(c, err)
@@ -205,6 +251,7 @@ func (o *operation) bound(ctx context.Context, c *claim, pvc *corev1.PersistentV
 	o.restored.claim(c, pvc.Spec.VolumeName)
 	o.dropSnapshot(ctx, c)
 	o.Log.Info("claim has its volume", "namespace", c.place.Namespace, "name", c.place.Name, "volume", pvc.Spec.VolumeName)
+	return true
 }
 
 // volumeFor returns the volume of a claim, if it can have been made from the snapshot.
@@ -221,17 +268,27 @@ func (o *operation) volumeFor(ctx context.Context, c *claim, pvc *corev1.Persist
 	if owner := pv.Spec.ClaimRef; owner == nil || owner.Namespace != pvc.Namespace || owner.Name != pvc.Name {
 		return nil, fmt.Errorf("its volume %q is bound to another claim", place.Name)
 	}
-	return pv, madeBy(c.driver, pv)
+	return pv, madeFor(cmp.Or(c.driver, o.snapshots.driverOf(c.snapshot)), pv)
 }
 
-// madeBy checks that a volume is of the CSI driver that has the snapshot. Others make
-// volumes too, and don't look at snapshots.
-func madeBy(driver string, pv *corev1.PersistentVolume) error {
-	if csi := pv.Spec.CSI; csi != nil && (driver == "" || strings.EqualFold(csi.Driver, driver)) {
-		return nil
+// boundByController is, on a volume, the sign that Kubernetes has found it for a claim:
+// a provisioner makes volumes that are the claim's from the beginning.
+const boundByController = "pv.kubernetes.io/bound-by-controller"
+
+// madeFor checks that a volume was made for its claim by the CSI driver that has the
+// snapshot. Others make volumes too, and don't look at snapshots; and a volume that
+// was free has the claim's class and size, and something else on it.
+func madeFor(driver string, pv *corev1.PersistentVolume) error {
+	const hint = "hint: delete the claim, see to it that %s, and restore again"
+	if csi := pv.Spec.CSI; csi == nil || driver != "" && !strings.EqualFold(csi.Driver, driver) {
+		return fmt.Errorf("its data isn't restored: its volume %q isn't of CSI driver %q, which has the snapshot; "+
+			hint, pv.Name, driver, "its storage class is one of that driver")
 	}
-	return fmt.Errorf("its data isn't restored: its volume %q isn't of CSI driver %q, which has the snapshot; "+
-		"hint: delete the claim, see to it that its storage class is one of that driver, and restore again", pv.Name, driver)
+	if pv.Annotations[boundByController] != "" {
+		return fmt.Errorf("its data isn't restored: its volume %q was there before, and free; "+
+			hint, pv.Name, "no such volume is free")
+	}
+	return nil
 }
 
 // likeBefore gives the volume of a claim the labels and the reclaim policy that the
@@ -297,6 +354,10 @@ func (o *operation) dropSnapshot(ctx context.Context, c *claim) {
 func (o *operation) giveUp(ctx context.Context, waiting map[ref.Object]*claim) {
 	for _, c := range waiting {
 		o.groups.need(c)
+		if c.trouble != nil { // it has a volume
+			o.claimFailed(c, c.trouble)
+			continue
+		}
 		err := fmt.Errorf("its data isn't restored yet: it has no volume after %s", o.ProvisionTimeout)
 		if reason := o.whyUnbound(ctx, c); reason != "" {
 			err = fmt.Errorf("%w: %s", err, reason)

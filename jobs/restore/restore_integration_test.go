@@ -308,7 +308,8 @@ func TestPodsThatComeBeforeTheirAccountAreTriedAgain(t *testing.T) {
 func TestNodePortTakenByAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	manifest := `{apiVersion: v1, kind: Service, metadata: {name: NAME, namespace: ` + w.app + `}, spec: {type: NodePort, ports: [{port: 80, nodePort: 30999}]}}`
+	// A port that nobody is given at random: other tests make services, too.
+	manifest := `{apiVersion: v1, kind: Service, metadata: {name: NAME, namespace: ` + w.app + `}, spec: {type: NodePort, ports: [{port: 80, nodePort: 30079}]}}`
 	w.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: ` + w.app + `}}`)
 	w.apply(strings.Replace(manifest, "NAME", "live", 1))
 	w.putBackup("b", strings.Replace(manifest, "NAME", "other", 1), strings.Replace(manifest, "NAME", "live", 1))

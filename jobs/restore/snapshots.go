@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
 	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
@@ -27,8 +26,10 @@ type snapshots struct {
 	made    map[string]int    // by name: a snapshot and its content make two
 	of      map[string]string // the drivers of contents, by their names in this restore
 	classes func() []snapshotClass
-	drivers map[string]func() error
-	storage map[string]func() (string, error)
+	drivers map[string]look[bool]
+	storage map[string]look[string]
+	// defaults has, under no name, the default storage class.
+	defaults map[string]look[storageClass]
 }
 
 // snapshotClass is a VolumeSnapshotClass of the cluster.
@@ -37,7 +38,7 @@ type snapshotClass struct{ name, driver string }
 func newSnapshots(o *operation) *snapshots {
 	return &snapshots{
 		operation: o, made: map[string]int{}, of: map[string]string{},
-		drivers: map[string]func() error{}, storage: map[string]func() (string, error){},
+		drivers: map[string]look[bool]{}, storage: map[string]look[string]{}, defaults: map[string]look[storageClass]{},
 	}
 }
 
@@ -152,45 +153,13 @@ func (s *snapshots) obstacle(ctx context.Context, obj *transform.Object, driver 
 			return err
 		}
 	}
-	var spec struct{ StorageClassName *string }
-	if err := obj.Read("spec", &spec); err != nil || spec.StorageClassName == nil || *spec.StorageClassName == "" {
-		return err
-	}
-	class := *spec.StorageClassName
-	provisioner, err := s.provisioner(ctx, class)
-	switch {
-	case err != nil:
-		return err
-	case provisioner != "" && driver != "" && !strings.EqualFold(provisioner, driver):
-		return fmt.Errorf("its snapshot is of CSI driver %q, but its storage class %q is of %q; hint: map the class to one of that driver with a ConfigMap labelled %s", driver, class, provisioner, velerov1.ChangeStorageClassLabel)
-	}
-	return nil
-}
-
-// fillsOthers reports whether somebody other than the driver may make a volume for a
-// claim: many provisioners don't look at a snapshot, and make an empty one.
-func (s *snapshots) fillsOthers(ctx context.Context, obj *transform.Object, driver string) bool {
-	var spec struct{ StorageClassName *string }
-	if obj.Read("spec", &spec) != nil || spec.StorageClassName == nil {
-		return true // the cluster's default class, whatever that is
-	}
-	if *spec.StorageClassName == "" {
-		return false
-	}
-	provisioner, err := s.provisioner(ctx, *spec.StorageClassName)
-	return err == nil && (provisioner == "" || !strings.EqualFold(provisioner, driver))
+	return s.wrongClass(ctx, obj, driver)
 }
 
 // installed looks once whether a CSI driver is in the cluster.
 func (s *snapshots) installed(ctx context.Context, driver string) error {
-	s.mu.Lock()
-	look := s.drivers[driver]
-	if look == nil {
-		look = sync.OnceValue(func() error { return s.lookForDriver(ctx, driver) })
-		s.drivers[driver] = look
-	}
-	s.mu.Unlock()
-	return look()
+	_, err := once(&s.mu, s.drivers, driver, func() (bool, error) { return true, s.lookForDriver(ctx, driver) })
+	return err
 }
 
 // lookForDriver looks for what a driver registers: itself, or on a node. Where that
@@ -214,29 +183,20 @@ func (s *snapshots) lookForDriver(ctx context.Context, driver string) error {
 	return fmt.Errorf("its snapshot is of CSI driver %q, which isn't installed in this cluster", driver)
 }
 
-// provisioner looks once for the provisioner of a storage class. It is empty where
-// that can't be known: a preview doesn't make the classes of the backup.
-func (s *snapshots) provisioner(ctx context.Context, class string) (string, error) {
-	s.mu.Lock()
-	look := s.storage[class]
-	if look == nil {
-		look = sync.OnceValues(func() (string, error) {
-			found, err := s.Kube.StorageV1().StorageClasses().Get(ctx, class, metav1.GetOptions{})
-			switch {
-			case err == nil:
-				return found.Provisioner, nil
-			case !apierrors.IsNotFound(err) || s.preview != nil && s.contents.has(storageClassKind):
-				return "", nil
-			}
-			return "", fmt.Errorf("its storage class %q doesn't exist; hint: make it, or map it to another with a ConfigMap labelled %s", class, velerov1.ChangeStorageClassLabel)
-		})
-		s.storage[class] = look
-	}
-	s.mu.Unlock()
-	return look()
-}
+// look is what was found out once.
+type look[T any] func() (T, error)
 
-var storageClassKind = schema.GroupResource{Group: "storage.k8s.io", Resource: "storageclasses"}
+// once finds something out for a key, however many ask for it at the same time.
+func once[T any](mu *sync.Mutex, looks map[string]look[T], key string, find look[T]) (T, error) {
+	mu.Lock()
+	l := looks[key]
+	if l == nil {
+		l = sync.OnceValues(find)
+		looks[key] = l
+	}
+	mu.Unlock()
+	return l()
+}
 
 // errContentFirst is why a snapshot waits until the rest of its wave is there: its
 // controller would look for its content in vain, and say so.

@@ -155,20 +155,21 @@ func (w *world) nodePorts(name string) map[string]int64 {
 // Node ports are given anew unless somebody chose them, or asks to keep them all.
 func TestNodePorts(t *testing.T) {
 	t.Parallel()
-	const applied = `annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"spec":{"ports":[{"name":"http","port":80,"nodePort":31701},{"name":"auto","port":81}]}}'}`
+	// Ports that nobody is given at random: other tests make services, too.
+	const applied = `annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"spec":{"ports":[{"name":"http","port":80,"nodePort":30071},{"name":"auto","port":81}]}}'}`
 	const managed = `managedFields: [{manager: m, operation: Update, apiVersion: v1, time: "2026-01-01T00:00:00Z", fieldsType: FieldsV1, fieldsV1: {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {"f:nodePort": {}, "f:port": {}}}}}}]`
 	service := func(name, meta string, http, auto string) string {
 		return `{apiVersion: v1, kind: Service, metadata: {name: ` + name + `, namespace: APP, ` + meta + `}, spec: {type: NodePort, ports: [{name: http, port: 80, protocol: TCP, nodePort: ` + http + `}, {name: auto, port: 81, protocol: TCP, nodePort: ` + auto + `}]}}`
 	}
 	w := newWorld(t)
 	summary := w.restored(velerov1.RestoreSpec{},
-		service("applied", applied, "31701", "31702"), service("managed", managed, "31703", "31704"), service("given", "", "31705", "31706"))
+		service("applied", applied, "30071", "30072"), service("managed", managed, "30073", "30074"), service("given", "", "30075", "30076"))
 	if summary.Outcome != report.Completed || summary.Warnings != 0 {
 		t.Fatalf("summary %+v, results %+v", summary, w.results("r"))
 	}
-	for name, kept := range map[string]int64{"applied": 31701, "managed": 31703, "given": 0} {
+	for name, kept := range map[string]int64{"applied": 30071, "managed": 30073, "given": 0} {
 		ports := w.nodePorts(name)
-		if kept != 0 && ports["http"] != kept || ports["auto"] == kept+1 || ports["http"] == 0 || name == "given" && (ports["http"] == 31705 || ports["auto"] == 31706) {
+		if kept != 0 && ports["http"] != kept || ports["auto"] == kept+1 || ports["http"] == 0 || name == "given" && (ports["http"] == 30075 || ports["auto"] == 30076) {
 			t.Errorf("service %q has ports %v", name, ports)
 		}
 	}

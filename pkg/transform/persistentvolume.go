@@ -87,7 +87,8 @@ func besideOriginal(o *Options, obj *Object, namespace string) (Decision, error)
 	_, moves := o.Volumes.Renamed(original) // when it is tried again
 	if !moves && o.target(namespace) != namespace && o.VolumeMoves != nil {
 		var err error
-		if moves, err = o.VolumeMoves(original, clone); err != nil {
+		moves, err = o.VolumeMoves(original, clone)
+		if o.Volumes.Decide(original, err); err != nil {
 			return Decision{}, err
 		}
 	}

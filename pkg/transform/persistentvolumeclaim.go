@@ -2,6 +2,7 @@ package transform
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
@@ -115,6 +116,9 @@ func persistentVolumeClaim(o *Options, obj *Object) (Decision, error) {
 	volume, err := obj.text("spec", "volumeName")
 	if volume == "" || err != nil {
 		return Decision{}, err
+	}
+	if err := o.Volumes.Undecided(volume); err != nil { // the name may be that of another's volume
+		return Decision{}, fmt.Errorf("wait for its volume: %w", err)
 	}
 	if o.Volumes.Reprovisioned(volume) {
 		return Decision{}, obj.removeFrom("spec", "volumeName")

@@ -35,12 +35,13 @@ type Volumes struct {
 	mu          sync.Mutex
 	provisioned map[string]bool
 	renamed     map[string]string
+	undecided   map[string]error
 }
 
 // NewVolumes returns Volumes with what is said of persistent volumes by their
 // names and, where their names don't say it, by their claims.
 func NewVolumes(byName map[string]VolumeData, byClaim map[Place]VolumeData) *Volumes {
-	return &Volumes{byName: byName, byClaim: byClaim, provisioned: map[string]bool{}, renamed: map[string]string{}}
+	return &Volumes{byName: byName, byClaim: byClaim, provisioned: map[string]bool{}, renamed: map[string]string{}, undecided: map[string]error{}}
 }
 
 // Data is what the backup says of a volume that has this claim; its namespace and
@@ -79,4 +80,23 @@ func (v *Volumes) Renamed(name string) (string, bool) {
 	defer v.mu.Unlock()
 	to, ok := v.renamed[name]
 	return to, ok
+}
+
+// Decide notes why it can't be told yet under which name a volume of the backup comes
+// back; nil means that it can.
+func (v *Volumes) Decide(name string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err == nil {
+		delete(v.undecided, name)
+		return
+	}
+	v.undecided[name] = err
+}
+
+// Undecided returns what Decide noted of a volume.
+func (v *Volumes) Undecided(name string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.undecided[name]
 }

@@ -140,8 +140,23 @@ func TestVolumeOfAClusterThatDoesNotAnswer(t *testing.T) {
 	broken := errors.New("no answer")
 	opts := snapshotted(false)
 	opts.VolumeMoves = func(string, string) (bool, error) { return false, broken }
-	if _, err := transform.New(opts).Apply(transform.PersistentVolumes, volume(t, "shop")); !errors.Is(err, broken) {
+	transformer := transform.New(opts)
+	if _, err := transformer.Apply(transform.PersistentVolumes, volume(t, "shop")); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
+	}
+	// Its claim must not name the original, which may be in use.
+	claim := func() *transform.Object {
+		return parse(t, `{metadata: {namespace: shop, name: data}, spec: {volumeName: x}}`)
+	}
+	if _, err := transformer.Apply(transform.Claims, claim()); !errors.Is(err, broken) {
+		t.Errorf("error about the claim: %v", err)
+	}
+	broken = nil
+	if _, err := transformer.Apply(transform.PersistentVolumes, volume(t, "shop")); err != nil {
+		t.Error(err)
+	}
+	if _, err := transformer.Apply(transform.Claims, claim()); err != nil {
+		t.Errorf("of the claim, when it answers: %v", err)
 	}
 }
 

@@ -13,10 +13,11 @@ import (
 
 // States of snapshots and disks.
 const (
-	statusCreating = "CREATING"
-	statusDeleting = "DELETING"
-	statusFailed   = "FAILED"
-	statusReady    = "READY"
+	statusCreating  = "CREATING"
+	statusUploading = "UPLOADING"
+	statusDeleting  = "DELETING"
+	statusFailed    = "FAILED"
+	statusReady     = "READY"
 )
 
 const (

@@ -73,26 +73,36 @@ func (s *Snapshotter) CreateVolume(ctx context.Context, r snapshot.VolumeRequest
 	if err := s.make(ctx, project, at, want); err != nil {
 		return "", s.failed(ctx, fmt.Sprintf("create disk %q in %s of project %q from snapshot %q", want.Name, at, project, r.SnapshotID), err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made[want.Name] = at
 	return want.Name, nil
 }
 
-// source reads the snapshot that a disk is to be made from.
+// source reads the snapshot that a disk is to be made from. It waits for one that is
+// still being uploaded.
 func (s *Snapshotter) source(ctx context.Context, id string) (*compute.Snapshot, error) {
 	project, err := s.snapshotProject(ctx)
 	if err != nil {
 		return nil, err
 	}
 	op := fmt.Sprintf("get snapshot %q of project %q", id, project)
-	found, err := s.get(ctx, project, id)
-	switch {
-	case err != nil:
-		return nil, s.failed(ctx, op, err)
-	case found.Status != statusReady:
-		return nil, s.config.Errorf("%s: no disk can be made from it, its status is %s", op, found.Status)
-	case isCustomersOwn(found.SnapshotEncryptionKey):
-		return nil, s.config.Errorf("%s: %w", op, errCustomersOwn)
+	for n := 0; ; n++ {
+		found, err := s.get(ctx, project, id)
+		switch {
+		case err != nil:
+			return nil, s.failed(ctx, op, err)
+		case isCustomersOwn(found.SnapshotEncryptionKey):
+			return nil, s.config.Errorf("%s: %w", op, errCustomersOwn)
+		case found.Status == statusReady:
+			return found, nil
+		case found.Status != statusCreating && found.Status != statusUploading:
+			return nil, s.config.Errorf("%s: no disk can be made from it, its status is %s", op, found.Status)
+		}
+		if err := s.poll(ctx, n); err != nil {
+			return nil, s.config.Errorf("%s: no disk can be made from it yet, its status is %s: %w", op, found.Status, err)
+		}
 	}
-	return found, nil
 }
 
 // restoredDisk is the disk to ask for: one like that which the snapshot was cut of.

@@ -206,6 +206,54 @@ func TestCreateVolumeThroughTrouble(t *testing.T) {
 	}
 }
 
+// TestCreateVolumeSoonAfterTheBackup has a snapshot that is still being uploaded.
+func TestCreateVolumeSoonAfterTheBackup(t *testing.T) {
+	t.Parallel()
+	server := gcetest.Start(t)
+	server.AddDisk(gcetest.Project, testZone, compute.Disk{Name: "data"})
+	server.SetSlow(gcetest.Slow{Uploading: 4})
+	s := open(t, server, nil)
+	id, err := s.Create(t.Context(), requestFor("data", testZone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateVolume(t.Context(), snapshot.VolumeRequest{SnapshotID: id, Zone: testZone, Token: testToken}); err != nil {
+		t.Error(err)
+	}
+	server.SetSlow(gcetest.Slow{Uploading: -1})
+	server.AddDisk(gcetest.Project, testZone, compute.Disk{Name: "more"})
+	if id, err = s.Create(t.Context(), requestFor("more", testZone)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s.pause = func(context.Context, time.Duration) { cancel(errors.New("the restore ends")) }
+	_, err = s.CreateVolume(ctx, snapshot.VolumeRequest{SnapshotID: id, Zone: testZone, Token: testToken})
+	wantError(t, err, "its status is UPLOADING: the restore ends")
+}
+
+// TestVolumeInAnotherZone has disks that are made elsewhere than the snapshots' were.
+func TestVolumeInAnotherZone(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ zone, want string }{
+		"zone":   {"europe-west1-c", "projects/test-project/zones/europe-west1-c/disks/"},
+		"region": {testRegion, "projects/test-project/regions/europe-west1/disks/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, s, snapshotID := ready(t, nil)
+			server.AddDisk(gcetest.Project, testRegion, compute.Disk{Name: "other"}) // both zones are there
+			id, err := s.CreateVolume(t.Context(), snapshot.VolumeRequest{SnapshotID: snapshotID, Zone: test.zone, Token: testToken})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pv := ofDriver("pd.csi.storage.gke.io", "projects/test-project/zones/"+testZone+"/disks/data")
+			if err := s.SetVolumeID(pv, id); err != nil || pv.Spec.CSI.VolumeHandle != test.want+id {
+				t.Errorf("handle %q, error %v", pv.Spec.CSI.VolumeHandle, err)
+			}
+		})
+	}
+}
+
 // TestCreateVolumeElsewhere has a disk with the name of the one to make.
 func TestCreateVolumeElsewhere(t *testing.T) {
 	t.Parallel()

@@ -47,6 +47,8 @@ type Snapshotter struct {
 	mu sync.Mutex
 	// project is that of the credentials; guarded by mu, empty until it is known.
 	project string
+	// made says where the disks are that CreateVolume has made; guarded by mu.
+	made map[string]place
 }
 
 var _ snapshot.Snapshotter = (*Snapshotter)(nil)
@@ -69,7 +71,7 @@ func Open(ctx context.Context, c snapshot.Config) (*Snapshotter, error) {
 	if err != nil {
 		return nil, c.Errorf("set up the client of Compute Engine: %s", google.Scrub(err.Error()))
 	}
-	return &Snapshotter{config: c, google: google, api: api, slots: make(chan struct{}, maxInFlight), pause: pause}, nil
+	return &Snapshotter{config: c, google: google, api: api, slots: make(chan struct{}, maxInFlight), pause: pause, made: map[string]place{}}, nil
 }
 
 // endpoint is the base URL of the API.

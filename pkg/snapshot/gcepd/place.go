@@ -56,10 +56,16 @@ func (p place) String() string {
 
 // path is the part of a resource's URL between project and kind.
 func (p place) path() string {
+	scope, name := p.scope()
+	return scope + "/" + name
+}
+
+// scope says what kind of place it is, as URLs do, and its name.
+func (p place) scope() (scope, name string) {
 	if p.isRegional() {
-		return "regions/" + p.region
+		return "regions", p.region
 	}
-	return "zones/" + p.zone
+	return "zones", p.zone
 }
 
 // diskType is the partial URL of a kind of disk at this place. stored is what the

@@ -56,7 +56,7 @@ func (h handle) String() string {
 }
 
 // SetVolumeID implements snapshot.Snapshotter. A handle gets the project that disks
-// are made in.
+// are made in, and the zone or region of this one, which may be another than before.
 func (s *Snapshotter) SetVolumeID(pv *corev1.PersistentVolume, id string) error {
 	switch {
 	case pv.Spec.GCEPersistentDisk != nil:
@@ -74,8 +74,19 @@ func (s *Snapshotter) SetVolumeID(pv *corev1.PersistentVolume, id string) error 
 	if project := s.knownVolumeProject(); project != "" {
 		handle.project = project
 	}
+	if at, ok := s.placeOf(id); ok {
+		handle.scope, handle.place = at.scope()
+	}
 	pv.Spec.CSI.VolumeHandle = handle.String()
 	return nil
+}
+
+// placeOf is where a disk is that CreateVolume has made.
+func (s *Snapshotter) placeOf(disk string) (place, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.made[disk]
+	return at, ok
 }
 
 // inVolumeProject is what two methods need to begin with: the project of the disks

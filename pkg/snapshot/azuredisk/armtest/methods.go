@@ -136,6 +136,7 @@ func (r *Resource) source() string {
 func (s *Server) complete(r *request, made, source *Resource) {
 	s.serial++
 	made.ID, made.Name, made.Type = r.id(), r.name, "Microsoft.Compute/"+r.kind
+	made.Content = source.Content
 	p := &made.Properties
 	p.ProvisioningState = "Creating"
 	p.TimeCreated = time.Now().UTC().Format(time.RFC3339Nano)

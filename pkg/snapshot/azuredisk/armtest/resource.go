@@ -18,6 +18,9 @@ type Resource struct {
 	Tags       map[string]string `json:"tags,omitempty"`
 	ManagedBy  string            `json:"managedBy,omitempty"`
 	Properties Properties        `json:"properties"`
+	// Content stands for what is written on it: a snapshot has what was on its disk,
+	// and a disk what is in its snapshot.
+	Content string `json:"-"`
 }
 
 // SKU is the kind of disk.
@@ -112,6 +115,15 @@ func (s *Server) AddDiskAt(diskID, sku string, change func(*Resource)) string {
 	}
 	s.disks[strings.ToLower(diskID)] = disk
 	return diskID
+}
+
+// Write replaces what is on a disk.
+func (s *Server) Write(diskID, content string) {
+	s.set(func() {
+		if disk := s.disks[strings.ToLower(diskID)]; disk != nil {
+			disk.Content = content
+		}
+	})
 }
 
 // ChangeSnapshot changes a snapshot that there is, and says whether there is one.
