@@ -162,8 +162,11 @@ func underWay(s State) Verdict {
 		return s.waiting(whyNoPod(s.Events))
 	case started(pod):
 		return alive(s, pod)
-	case ranToTheEnd(pod):
-		return Verdict{Standing: Running} // the Job controller hasn't noticed yet
+	case ranToTheEnd(pod): // the Job controller takes a second or two to notice
+		if last, _ := lastWord(pod); last != nil && last.Outcome == report.Completed && !s.recorded() {
+			return ended(s)
+		}
+		return Verdict{Standing: Running}
 	case ran(pod):
 		return Verdict{Standing: Running, Cause: attemptEnded(s, pod)}
 	}
