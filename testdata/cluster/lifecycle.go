@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,7 @@ func newBuildCommand() *cobra.Command {
 func newUpCommand() *cobra.Command {
 	var name, mode, services string
 	var csi bool
+	var data string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make a cluster run, and print the path of its kubeconfig",
@@ -65,7 +67,10 @@ func newUpCommand() *cobra.Command {
 			if csi && parsed != cluster.ModeFull {
 				return errors.New("--csi is for --mode full")
 			}
-			m.CSI = csi
+			if data != "" && (!csi || !filepath.IsAbs(data)) {
+				return errors.New("--csi-data is for --csi, and an absolute path")
+			}
+			m.CSI, m.CSIData = csi, data
 			kubeconfig, err := m.Up(cmd.Context(), name, parsed)
 			if err != nil {
 				return err
@@ -77,6 +82,7 @@ func newUpCommand() *cobra.Command {
 	nameFlag(cmd, &name)
 	modeFlag(cmd, &mode)
 	cmd.Flags().BoolVar(&csi, "csi", false, "with a CSI driver that can take snapshots, mode full only")
+	cmd.Flags().StringVar(&data, "csi-data", "", "absolute path of another cluster's folder of volumes and snapshots, which this one then shares; default is one of its own")
 	cmd.Flags().StringVar(&services, "services", "", "range of service addresses of a cluster that is started, mode api only; default 10.97.0.0/16")
 	return cmd
 }

@@ -17,7 +17,8 @@
 //     listen on the status's hostAddress (a firewall must let them be reached);
 //     `cluster exec` runs a program on the node. Pods reach the machine and each
 //     other, not the Internet. With --csi it has a CSI driver whose volumes are
-//     folders, the snapshot API with its controllers, and classes for both.
+//     folders, the snapshot API with its controllers, and classes for both; with
+//     --csi-data it sees the volumes and snapshots of another cluster.
 //
 // Everything is kept in the state folder, <repository>/.testbed or
 // $TESTBED_STATE: bin (also kubectl, and etcd and kube-apiserver as envtest

@@ -70,6 +70,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = st.close() }() // only a lock
 	d := &driver{options: o, store: st, faults: newFaults(filepath.Join(o.data, "faults.json"))}
 	calls, err := openJournal(filepath.Join(o.data, "calls.ndjson"))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -53,28 +54,66 @@ var errNotThere = errors.New("there is none")
 type store struct {
 	root string
 
+	// used is locked for as long as this driver lives.
+	used *os.File
+
 	mu    sync.Mutex
 	locks map[string]*sync.Mutex // by kind and id
 }
 
-// openStore makes what is missing of the folder, and removes copies that the
-// driver didn't live to finish.
+// openStore makes what is missing of the folder, and removes copies that a driver
+// didn't live to finish, unless those of other clusters use the folder too: theirs
+// may be copying.
 func openStore(root string) (*store, error) {
 	for k := range prefixes {
 		if err := os.MkdirAll(filepath.Join(root, string(k)), 0o755); err != nil {
 			return nil, err
 		}
-		unfinished, err := filepath.Glob(filepath.Join(root, string(k), "*.new"))
+	}
+	used, err := os.OpenFile(filepath.Join(root, "used"), os.O_CREATE|os.O_RDONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	s := &store{root: root, used: used, locks: map[string]*sync.Mutex{}}
+	if err := s.claim(); err != nil {
+		_ = used.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// claim says that the folder is used, and cleans it up if it wasn't.
+func (s *store) claim() error {
+	switch err := syscall.Flock(int(s.used.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case err == nil:
+		if err := s.removeUnfinished(); err != nil {
+			return err
+		}
+	case !errors.Is(err, syscall.EWOULDBLOCK):
+		return fmt.Errorf("lock %s: %w", s.used.Name(), err)
+	}
+	if err := syscall.Flock(int(s.used.Fd()), syscall.LOCK_SH); err != nil {
+		return fmt.Errorf("lock %s: %w", s.used.Name(), err)
+	}
+	return nil
+}
+
+// close gives the folder up, for others to clean up.
+func (s *store) close() error { return s.used.Close() }
+
+func (s *store) removeUnfinished() error {
+	for k := range prefixes {
+		unfinished, err := filepath.Glob(s.content(k, "*.new"))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, path := range unfinished {
 			if err := os.RemoveAll(path); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return &store{root: root, locks: map[string]*sync.Mutex{}}, nil
+	return nil
 }
 
 // exclusive waits until nobody else changes this record. Its result ends that.

@@ -101,7 +101,7 @@ func (r *Result) object(key Key, before, after *unstructured.Unstructured, excep
 	}
 	same := true
 	for _, d := range differences(nil, before.Object, after.Object) {
-		if reason := exceptions.field(key, d, before); reason != "" {
+		if reason := exceptions.field(key, d, before, after); reason != "" {
 			r.Excepted[reason]++
 			continue
 		}

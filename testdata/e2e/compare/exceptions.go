@@ -49,6 +49,8 @@ type FieldException struct {
 	UnlessApplied bool `json:"unlessApplied,omitempty"`
 	// Added only excuses a value where there was none before.
 	Added bool `json:"added,omitempty"`
+	// FromSnapshot only excuses a claim whose volume was made from a snapshot.
+	FromSnapshot bool `json:"fromSnapshot,omitempty"`
 }
 
 // Written returns the list that the project uses, from exceptions.yaml.
@@ -86,22 +88,28 @@ func finished(object *unstructured.Unstructured) bool {
 }
 
 // field returns the reason why the difference is allowed, or "".
-func (e Exceptions) field(key Key, d difference, before *unstructured.Unstructured) string {
+func (e Exceptions) field(key Key, d difference, before, after *unstructured.Unstructured) string {
 	for _, exception := range e.Fields {
-		if exception.excuses(key, d, before) {
+		if exception.excuses(key, d, before, after) {
 			return exception.Reason
 		}
 	}
 	return ""
 }
 
-func (e FieldException) excuses(key Key, d difference, before *unstructured.Unstructured) bool {
+func (e FieldException) excuses(key Key, d difference, before, after *unstructured.Unstructured) bool {
 	named := func(pattern string) bool { return covers(parsePath(pattern), d.path) }
 	return (len(e.Resources) == 0 || slices.Contains(e.Resources, key.Resource)) &&
 		slices.ContainsFunc(e.Fields, named) &&
 		(e.Unless == "" || d.before != e.Unless && d.after != e.Unless) &&
 		(!e.Added || d.before == nil) &&
+		(!e.FromSnapshot || fromSnapshot(after)) &&
 		(!e.UnlessApplied || !applied(before, d.path))
+}
+
+func fromSnapshot(claim *unstructured.Unstructured) bool {
+	kind, _, _ := unstructured.NestedString(claim.Object, "spec", "dataSource", "kind")
+	return kind == "VolumeSnapshot"
 }
 
 // applied says whether the user's last applied configuration sets the path.

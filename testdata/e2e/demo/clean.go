@@ -53,11 +53,29 @@ func takeDown(ctx context.Context, o Options, kept record) error {
 	return cluster.Down(ctx)
 }
 
+// deleteBackup deletes the demo's backup, whose snapshots would stay in the storage
+// of a cluster that stays. One that can't be deleted any more is told, and no error:
+// it couldn't be the next time either.
+func deleteBackup(ctx context.Context, c *console.Console) error {
+	quiet := *c
+	quiet.Quiet = true
+	backup, err := quiet.Try(ctx, "kubectl", "-n", "velero", "get", "backups.velero.io", backupName, "-o", "name", "--ignore-not-found")
+	if err != nil || backup.Stdout == "" {
+		return err // no CRD is no backup
+	}
+	result, err := c.Try(ctx, "kubectl", "velero", "backup", "delete", backupName, "--confirm")
+	if err == nil && result.Code != 0 {
+		c.Say("The backup can't be deleted: a snapshot may be left in the cluster's storage.")
+	}
+	return err
+}
+
 // cleanForeign removes from a cluster what the demo put there.
 func cleanForeign(ctx context.Context, o Options, kept record) error {
 	fmt.Fprintf(o.Out, "Removing the demo from %s.\n", kept.Name)
 	c := &console.Console{Dir: o.Tree.Root, Env: o.Tree.Env(kept.Kubeconfig), Out: o.Out}
 	return errors.Join(
+		deleteBackup(ctx, c),
 		shop.DeleteAll(ctx, c),
 		c.Run(ctx, "kubectl", "velero", "uninstall", "--force", "--wait"),
 		storage.StopInCluster(ctx, c),

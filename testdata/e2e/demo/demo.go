@@ -46,6 +46,8 @@ type demo struct {
 	images  images
 	server  storage.Server
 	before  compare.State
+	// class is the StorageClass of the database's volume; empty where it has none.
+	class string
 }
 
 // images are references as pods use them.
@@ -77,7 +79,7 @@ func steps() []step {
 		{"start an S3 server with a bucket", (*demo).startStorage, clean},
 		{"install Velero without a server, and a sample application", (*demo).install, "look at it with the kubectl commands above; " + clean},
 		{"back up", (*demo).backup, "`kubectl velero backup describe shop` and `kubectl velero backup logs shop` tell more"},
-		{"disaster: delete the namespace and the volume", (*demo).disaster, clean},
+		{"disaster: delete the namespace and its volumes", (*demo).disaster, clean},
 		{"restore", (*demo).restore, "`kubectl velero restore get` and `kubectl velero restore logs NAME` tell more"},
 		{"compare the namespace with what it was", (*demo).compare, "what differs is a bug in the restore, or belongs on the list in testdata/e2e/compare/exceptions.yaml"},
 	}
@@ -113,7 +115,7 @@ func stepError(ctx context.Context, number int, s step, d *demo, err error) erro
 // findCluster is step 1.
 func (d *demo) findCluster(ctx context.Context) error {
 	o := d.Provider
-	o.Tree, o.Out = d.Tree, d.Out
+	o.Tree, o.Out, o.CSI = d.Tree, d.Out, true
 	cluster, err := provider.Find(ctx, o)
 	if err != nil {
 		return err
@@ -129,7 +131,10 @@ func (d *demo) findCluster(ctx context.Context) error {
 		return err
 	}
 	d.console.Say("Using %s.", cluster.Name)
-	return d.console.Run(ctx, "kubectl", "get", "nodes")
+	if err := d.console.Run(ctx, "kubectl", "get", "nodes"); err != nil {
+		return err
+	}
+	return d.findClass(ctx)
 }
 
 // environment is what a person types to go on by hand.

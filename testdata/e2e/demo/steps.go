@@ -67,6 +67,10 @@ func (d *demo) load(ctx context.Context, name string, make loader) (string, erro
 // startStorage is step 3.
 func (d *demo) startStorage(ctx context.Context) (err error) {
 	if d.cluster.HostAddress == "" {
+		// The earlier server goes with all that is in it.
+		if err := d.removeEarlier(ctx); err != nil {
+			return err
+		}
 		d.server, err = storage.StartInCluster(ctx, d.console, storage.InClusterOptions{
 			Bucket: bucket, StoreImage: d.images.store, AppImage: d.images.app, Folder: d.folder(),
 		})
@@ -95,11 +99,13 @@ func (d *demo) install(ctx context.Context) error {
 		"--backup-location-config", d.server.LocationConfig(), "--wait"); err != nil {
 		return err
 	}
-	if err := d.removeEarlier(ctx); err != nil {
-		return err
+	if d.cluster.HostAddress != "" {
+		if err := d.removeEarlier(ctx); err != nil {
+			return err
+		}
 	}
 	files, err := shop.Manifests(d.Tree, filepath.Join(d.folder(), "shop"), shop.Values{
-		Image: d.images.app, DataDir: d.dataDir(),
+		Image: d.images.app, DataDir: d.dataDir(), StorageClass: d.class,
 	})
 	if err != nil {
 		return err
@@ -108,6 +114,9 @@ func (d *demo) install(ctx context.Context) error {
 		return err
 	}
 	if err := shop.WriteFile(ctx, d.console); err != nil {
+		return err
+	}
+	if err := d.writeLedger(ctx); err != nil {
 		return err
 	}
 	d.before, err = shop.Read(ctx, d.config)
@@ -157,25 +166,34 @@ func (d *demo) backup(ctx context.Context) error {
 		"--include-namespaces", shop.Namespace, "--wait"); err != nil {
 		return err
 	}
-	return d.console.Run(ctx, "kubectl", "velero", "backup", "get")
+	if err := d.console.Run(ctx, "kubectl", "velero", "backup", "get"); err != nil {
+		return err
+	}
+	return d.changeLedger(ctx)
 }
 
 // disaster is step 6.
 func (d *demo) disaster(ctx context.Context) error {
+	lost := []string{"namespace/" + shop.Namespace, "persistentvolume/" + shop.Volume}
+	if d.class != "" {
+		volume, err := shop.LedgerVolume(ctx, d.console)
+		if err != nil {
+			return err
+		}
+		lost = append(lost, "persistentvolume/"+volume)
+	}
 	d.console.Say("The widget waits for a controller that this demo doesn't have, so its finalizer goes first.")
 	if err := shop.Delete(ctx, d.console); err != nil {
 		return err
 	}
-	for _, object := range []string{"namespace/" + shop.Namespace, "persistentvolume/" + shop.Volume} {
-		result, err := d.console.Try(ctx, "kubectl", "get", object)
-		if err != nil {
-			return err
-		}
-		if result.Code == 0 {
-			return fmt.Errorf("%s is still there after it was deleted", object)
-		}
+	// The CSI driver deletes its volume after the claim has gone.
+	if err := d.console.Run(ctx, append([]string{"kubectl", "wait", "--for=delete", "--timeout=240s"}, lost...)...); err != nil {
+		return err
 	}
-	d.console.Say("Both are gone. The volume's file stays on the node's disk: it is a folder there, of which nobody can take a snapshot, and the backup has said so.")
+	if d.class != "" {
+		d.console.Say("The database's volume has gone with its claim, and with it all that was written there.")
+	}
+	d.console.Say("The file of volume %s stays on the node's disk: it is a folder there, of which nobody can take a snapshot, and the backup has said so.", shop.Volume)
 	return nil
 }
 
@@ -187,7 +205,10 @@ func (d *demo) restore(ctx context.Context) error {
 	if err := shop.WaitRunning(ctx, d.console); err != nil {
 		return err
 	}
-	return shop.ReadFile(ctx, d.console)
+	if err := shop.ReadFile(ctx, d.console); err != nil {
+		return err
+	}
+	return d.readLedger(ctx)
 }
 
 // compare is step 8.
@@ -197,7 +218,7 @@ func (d *demo) compare(ctx context.Context) error {
 		return err
 	}
 	read := func(ctx context.Context) (compare.State, error) { return shop.Read(ctx, d.config) }
-	result, err := compare.Settle(ctx, 30*time.Second, read, func(after compare.State) compare.Result {
+	result, err := compare.Settle(ctx, 2*time.Minute, read, func(after compare.State) compare.Result {
 		return compare.Compare(d.before, after, exceptions, compare.Options{})
 	})
 	if err != nil {

@@ -60,6 +60,9 @@ func local(ctx context.Context, o Options) (*Cluster, error) {
 	if err := b.tell(ctx, append([]string{"build"}, with...)...); err != nil {
 		return nil, err
 	}
+	if o.CSIData != "" {
+		with = append(with, "--csi-data", o.CSIData)
+	}
 	if err := b.tell(ctx, append([]string{"up", "--name", o.Name}, with...)...); err != nil {
 		return nil, err
 	}

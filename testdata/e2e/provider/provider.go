@@ -105,6 +105,9 @@ type Options struct {
 	ImageRepo string
 	// CSI gives a local cluster that is made a CSI driver that can take snapshots.
 	CSI bool
+	// CSIData is the folder of another local cluster's driver, for that storage to be
+	// seen here too; empty is one of its own.
+	CSIData string
 	// Yes answers the question whether a foreign cluster may be used.
 	Yes bool
 	// In is the terminal for that question; nil is none, which refuses.

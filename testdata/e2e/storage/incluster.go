@@ -36,9 +36,9 @@ func StartInCluster(ctx context.Context, c *console.Console, o InClusterOptions)
 		return Server{}, fmt.Errorf("write %q: %w", file, err)
 	}
 	commands := [][]string{
-		{"kubectl", "delete", "namespace", InClusterNamespace, "--ignore-not-found", "--timeout=120s"},
+		{"kubectl", "delete", "namespace", InClusterNamespace, "--ignore-not-found", "--timeout=240s"},
 		{"kubectl", "apply", "-f", file},
-		{"kubectl", "-n", InClusterNamespace, "rollout", "status", "deployment/s3", "--timeout=120s"},
+		{"kubectl", "-n", InClusterNamespace, "rollout", "status", "deployment/s3", "--timeout=240s"},
 	}
 	for _, command := range commands {
 		if err := c.Run(ctx, command...); err != nil {
@@ -50,7 +50,7 @@ func StartInCluster(ctx context.Context, c *console.Console, o InClusterOptions)
 
 // StopInCluster removes the server, its data too.
 func StopInCluster(ctx context.Context, c *console.Console) error {
-	return c.Run(ctx, "kubectl", "delete", "namespace", InClusterNamespace, "--ignore-not-found", "--timeout=120s")
+	return c.Run(ctx, "kubectl", "delete", "namespace", InClusterNamespace, "--ignore-not-found", "--timeout=240s")
 }
 
 func writeDeployment(file string, server Server, o InClusterOptions) error {

@@ -150,10 +150,10 @@ func TestStorage(t *testing.T) {
 				"  hint: check that the store runs and that s3Url of the location can be reached from here\n", bucket, down, strings.TrimPrefix(down, "http://")),
 		},
 	}
+	s.rest()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			s := s.sub(t)
+			s := s.beside(t)
 			s.apply(fmt.Sprintf("apiVersion: velero.io/v1\nkind: BackupStorageLocation\nmetadata: {name: %s, namespace: %s}\nspec: {provider: aws, %s}\n",
 				tt.name, namespace, tt.spec))
 			s.after("kubectl", "-n", namespace, "delete", "backupstoragelocation.velero.io/"+tt.name)
@@ -192,13 +192,6 @@ status: {phase: InProgress}
 		t.Errorf("describe has no %q:\n%s", want, described)
 	}
 	s.must("kubectl", "velero", "backup", "delete", name, "--confirm")
-}
-
-// sub is the session for a subtest.
-func (s *session) sub(t *testing.T) *session {
-	c := *s.c
-	c.Out = t.Output()
-	return &session{bed: s.bed, t: t, c: &c}
 }
 
 // refused wants a command to end with status 1 and this text alone.

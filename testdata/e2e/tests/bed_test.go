@@ -5,7 +5,8 @@
 // wrote, wrong input, and crashes. It runs on the local cluster, or with
 // E2E_CLUSTER=kind or foreign (that of KUBECONFIG, see package provider) on
 // another, and leaves nothing; KEEP=1 leaves the cluster up for a look, and
-// E2E_NAME names it, so that several runs can stand side by side.
+// E2E_NAME names it, so that several runs can stand side by side. The flag
+// -parallel says how many tests may keep the machine busy at once.
 package tests
 
 import (
@@ -13,11 +14,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +34,8 @@ import (
 	velero "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/client"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/artifact"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/console"
+	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/disaster"
+	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/image"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/provider"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/storage"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/workspace"
@@ -45,9 +50,10 @@ const namespace = "velero"
 // bucket is what the tests' default location names.
 const bucket = "e2e"
 
-// bed is the cluster, the S3 server and the built product that all tests share.
+// bed is a cluster, an S3 server and the built product, which tests share.
 type bed struct {
 	tree    workspace.Tree
+	name    string // the cluster's, and its folder's
 	folder  string
 	cluster *provider.Cluster
 	// server is the S3 server on this machine, nil where it runs in the cluster.
@@ -62,30 +68,42 @@ type bed struct {
 
 	installed sync.Once
 	shop      sync.Mutex
+
+	loading  sync.Mutex
+	programs map[string]string // references by the names of loadProgram
 }
 
-// shared and unavailable are set by TestMain before any test runs, and not
-// changed after: the bed, or why this machine can't have one.
+// shared, turns and unavailable are set by TestMain before any test runs, and not
+// changed after: the bed of nearly all tests, as many turns as tests may work at
+// once, and why this machine can't have a bed. quiet is the bed of tests that want
+// nobody beside them, opened by the first of them.
 var (
-	shared      *bed
+	shared      = &bed{}
+	quiet       = &quietBed{}
+	turns       chan struct{}
 	unavailable error
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bed{}
 	defer func() {
-		if err := b.close(); err != nil {
+		if err := closeAll(); err != nil {
 			fmt.Fprintln(os.Stderr, "clean up:", err)
 			code = 1
 		}
 	}()
-	err := b.open(ctx)
+	var err error
+	if turns, err = makeTurns(); err != nil {
+		fmt.Fprintln(os.Stderr, "set up:", err)
+		return 1
+	}
+	err = shared.start(ctx)
 	if errors.Is(err, provider.ErrNotHere) {
 		unavailable = err
 		return m.Run()
@@ -94,10 +112,9 @@ func run(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, "set up:", err)
 		return 1
 	}
-	shared = b
 	// Else an interrupt would only end the commands that tests have started.
 	unwatch := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(os.Stderr, "interrupted:", b.close())
+		fmt.Fprintln(os.Stderr, "interrupted:", closeAll())
 		os.Exit(1)
 	})
 	code = m.Run()
@@ -105,24 +122,60 @@ func run(m *testing.M) (code int) {
 	return code
 }
 
-// open builds the product, finds a cluster, and starts the S3 server.
-func (b *bed) open(ctx context.Context) (err error) {
+// closeAll ends both beds.
+func closeAll() error {
+	var closing sync.WaitGroup
+	var errs [2]error
+	for i, b := range []*bed{shared, &quiet.bed} {
+		closing.Go(func() { errs[i] = b.close() })
+	}
+	closing.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// start builds the product while the cluster comes up, and makes the bed of them.
+func (b *bed) start(ctx context.Context) (err error) {
 	if b.tree, err = workspace.Find(); err != nil {
 		return err
 	}
-	name := cmp.Or(os.Getenv("E2E_NAME"), "e2e")
-	b.folder = filepath.Join(b.tree.State, name)
+	built := make(chan error, 1)
+	go func() { built <- b.build(ctx) }()
+	found := b.find(ctx, cmp.Or(os.Getenv("E2E_NAME"), "e2e"), "")
+	if err := errors.Join(found, <-built); err != nil {
+		return err
+	}
+	return b.fill(ctx)
+}
+
+// find finds a cluster, or starts one of this name, whose CSI driver has this folder
+// or, if it is empty, one of its own.
+func (b *bed) find(ctx context.Context, name, csiData string) (err error) {
+	b.name, b.folder = name, filepath.Join(b.tree.State, name)
 	if err := os.MkdirAll(b.folder, 0o755); err != nil {
 		return err
 	}
 	options := provider.FromEnv(b.tree)
-	options.Name, options.Out, options.CSI = name, os.Stderr, true
+	options.Name, options.Out, options.CSI, options.CSIData = name, os.Stderr, true, csiData
 	// Only the local cluster shows its node's processes to the tests that look at
 	// them, so it is the default also where there is another.
 	options.Kind = cmp.Or(os.Getenv("E2E_CLUSTER"), provider.Local)
-	if b.cluster, err = provider.Find(ctx, options); err != nil {
-		return err
+	b.cluster, err = provider.Find(ctx, options)
+	return err
+}
+
+// build builds the product and what tests run beside it.
+func (b *bed) build(ctx context.Context) error {
+	builds := []artifact.Build{artifact.Plugin(b.tree), artifact.Executor(b.tree), artifact.App(b.tree), artifact.Store(b.tree)}
+	for _, build := range builds {
+		if err := build.Run(ctx, b.tree); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// fill brings what was built into the cluster, and starts the S3 server.
+func (b *bed) fill(ctx context.Context) error {
 	if err := b.connect(); err != nil {
 		return err
 	}
@@ -169,14 +222,8 @@ func (b *bed) connect() (err error) {
 	return err
 }
 
-// load builds everything and brings the images into the cluster.
+// load brings the images into the cluster.
 func (b *bed) load(ctx context.Context) error {
-	builds := []artifact.Build{artifact.Plugin(b.tree), artifact.Executor(b.tree), artifact.App(b.tree), artifact.Store(b.tree)}
-	for _, build := range builds {
-		if err := build.Run(ctx, b.tree); err != nil {
-			return err
-		}
-	}
 	makers := map[string]func(context.Context, workspace.Tree) (v1.Image, error){
 		artifact.ExecutorName: artifact.ExecutorImage,
 		artifact.AppName:      artifact.AppImage,
@@ -185,7 +232,7 @@ func (b *bed) load(ctx context.Context) error {
 	if b.cluster.HostAddress == "" {
 		makers[artifact.StoreName] = artifact.StoreImage
 	}
-	b.images = map[string]string{}
+	b.images, b.programs = map[string]string{}, map[string]string{}
 	for name, make := range makers {
 		img, err := make(ctx, b.tree)
 		if err != nil {
@@ -198,7 +245,26 @@ func (b *bed) load(ctx context.Context) error {
 	return nil
 }
 
-// close ends what open started, also after an error.
+// loadProgram builds a program of this module, and brings it into the cluster as an
+// image that has nothing else, at the path; once, whatever tests need it.
+func (s *session) loadProgram(name, path string) (reference string) {
+	s.t.Helper()
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	if reference = s.programs[name]; reference != "" {
+		return reference
+	}
+	build := artifact.Build{Module: filepath.Join("testdata", "e2e"), Package: "./" + name, Output: filepath.Join(s.tree.Bin(), name)}
+	s.check(build.Run(s.t.Context(), s.tree))
+	made, err := image.Build(image.Options{Binary: build.Output, Path: path, Architecture: runtime.GOARCH})
+	s.check(err)
+	reference, err = s.cluster.Load(s.t.Context(), provider.Image{Name: "localhost/kubectl-velero/" + name + ":test", Image: made})
+	s.check(err)
+	s.programs[name] = reference
+	return reference
+}
+
+// close ends what was started, also after an error.
 func (b *bed) close() error {
 	if b.cluster == nil || os.Getenv("KEEP") == "1" {
 		return nil
@@ -222,41 +288,22 @@ func (b *bed) console() *console.Console {
 	return &console.Console{Dir: b.tree.Root, Env: b.tree.Env(b.cluster.Kubeconfig), Out: os.Stderr}
 }
 
-// session is the bed as one test uses it; commands go to the test's log.
+// session is a bed as one test uses it; commands go to the test's log.
 type session struct {
 	*bed
-	t *testing.T
-	c *console.Console
+	t    *testing.T
+	c    *console.Console
+	turn *turn
 }
 
-// start returns the shared bed for one test, which runs beside others, with the
-// product installed. What several tests may have in the cluster has unique names;
-// the sample application is lent with ownShop.
-func start(t *testing.T) *session {
-	t.Helper()
-	t.Parallel()
-	s := alone(t)
-	s.installed.Do(s.install)
-	return s
-}
-
-// alone is start for a test that nothing runs beside, as it looks at the whole
-// cluster, or removes the product. The testing package runs all of these first.
-func alone(t *testing.T) *session {
+func (b *bed) session(t *testing.T) *session {
 	t.Helper()
 	if unavailable != nil {
 		t.Skip(unavailable)
 	}
-	c := shared.console()
+	c := b.console()
 	c.Out = t.Output()
-	return &session{bed: shared, t: t, c: c}
-}
-
-// ownShop waits until no other test has the sample application, of which a cluster
-// has one, and keeps it until the test ends.
-func (s *session) ownShop() {
-	s.shop.Lock()
-	s.t.Cleanup(s.shop.Unlock)
+	return &session{bed: b, t: t, c: c, turn: &turn{}}
 }
 
 // try runs a command, whatever its exit status.
@@ -295,12 +342,22 @@ func (s *session) apply(yaml string) {
 	s.must("kubectl", "apply", "-f", file)
 }
 
-// eventually polls until done says so, and fails the test after the time.
-func (s *session) eventually(what string, within time.Duration, done func() bool) {
+// lose deletes a namespace, as a disaster does, and waits until it is gone.
+func (s *session) lose(name string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(within); !done(); time.Sleep(200 * time.Millisecond) {
+	s.check(disaster.DeleteNamespace(s.t.Context(), s.c, name))
+}
+
+// patience is how long a test waits for what takes seconds on a machine that has
+// nothing else to do. It only costs time when something has failed.
+const patience = 4 * time.Minute
+
+// eventually polls until done says so, and fails the test when its patience ends.
+func (s *session) eventually(what string, done func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not within %s: %s", within, what)
+			s.t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
@@ -333,7 +390,7 @@ func unique(prefix string) string {
 // after runs a command at the end of the test, whose context has ended then.
 func (s *session) after(command ...string) {
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), patience)
 		defer cancel()
 		if err := s.c.Run(ctx, command...); err != nil {
 			s.t.Error(err)

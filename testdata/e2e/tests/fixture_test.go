@@ -27,7 +27,7 @@ const fixtureHello = "local/hello:1"
 
 // TestFixture restores a backup that Velero wrote in another cluster.
 func TestFixture(t *testing.T) {
-	s := start(t)
+	s := patient(t)
 	s.ownShop()
 	s.check(shop.DeleteAll(t.Context(), s.c))
 	location, name := unique("fixture"), "shop"

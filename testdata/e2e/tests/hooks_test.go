@@ -6,19 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
-	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/artifact"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/console"
-	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/image"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/provider"
 )
 
@@ -26,6 +22,7 @@ import (
 func TestHooks(t *testing.T) {
 	s := start(t)
 	program := s.loadHookApp()
+	s.rest()
 	for name, test := range map[string]func(*hookTest){
 		"a marker of a pre hook is in the backup": testHookMarker,
 		"Fail leaves the pod out":                 testHookFail,
@@ -37,8 +34,7 @@ func TestHooks(t *testing.T) {
 		"a backup that is stopped":                testHookStopped,
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := &hookTest{session: s.sub(t), image: program, namespace: unique("hooks")}
+			h := &hookTest{session: s.beside(t), image: program, namespace: unique("hooks")}
 			h.prepare()
 			test(h)
 		})
@@ -48,13 +44,7 @@ func TestHooks(t *testing.T) {
 // loadHookApp brings the program of the hooks into the cluster.
 func (s *session) loadHookApp() (reference string) {
 	s.t.Helper()
-	build := artifact.Build{Module: filepath.Join("testdata", "e2e"), Package: "./hookapp", Output: filepath.Join(s.tree.Bin(), "hookapp")}
-	s.check(build.Run(s.t.Context(), s.tree))
-	made, err := image.Build(image.Options{Binary: build.Output, Path: "/hook", Architecture: runtime.GOARCH})
-	s.check(err)
-	reference, err = s.cluster.Load(s.t.Context(), provider.Image{Name: "localhost/kubectl-velero/hookapp:test", Image: made})
-	s.check(err)
-	return reference
+	return s.loadProgram("hookapp", "/hook")
 }
 
 // hookTest is a namespace of its own with pods that run the hooks' program.
@@ -127,7 +117,7 @@ func (h *hookTest) create(pods ...pod) {
 		h.check(err)
 	}
 	if len(ready) > 0 {
-		h.must(append([]string{"kubectl", "-n", h.namespace, "wait", "--for=condition=Ready", "--timeout=90s"}, ready...)...)
+		h.must(append([]string{"kubectl", "-n", h.namespace, "wait", "--for=condition=Ready", "--timeout=" + patience.String()}, ready...)...)
 	}
 }
 
@@ -363,7 +353,7 @@ spec:
 func testHookTimeout(h *hookTest) {
 	h.create(
 		pod{name: "slow", hooks: map[string]string{
-			"pre.command": `["/hook", "sleep", "5s", "annotate", "late", "yes"]`, "pre.timeout": "1s", "pre.on-error": "Continue",
+			"pre.command": `["/hook", "sleep", "20s", "annotate", "late", "yes"]`, "pre.timeout": "1s", "pre.on-error": "Continue",
 		}},
 		pod{name: "unclear", hooks: map[string]string{"pre.command": `["/hook", "end"]`, "pre.timeout": "soon"}},
 	)
@@ -376,7 +366,7 @@ func testHookTimeout(h *hookTest) {
 	if text := strings.Join(b.warnings, "\n"); !strings.Contains(text, `"soon" is not a duration`) {
 		h.t.Errorf("warnings %q", text)
 	}
-	h.eventually("the command has gone on to its end", 20*time.Second, func() bool { return h.annotation("slow", "late") == "yes" })
+	h.eventually("the command has gone on to its end", func() bool { return h.annotation("slow", "late") == "yes" })
 }
 
 // testHookCannotRun is what cluster and container runtime say of hooks that
@@ -399,8 +389,8 @@ func testHookCannotRun(h *hookTest) {
 		pod{name: "wrong", hooks: wrong},
 		pod{name: "missing", hooks: hook("/bin/mysql --password=s3cr3t")},
 	)
-	h.must("kubectl", "-n", h.namespace, "wait", "pod/done", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-	h.must("kubectl", "-n", h.namespace, "wait", "pod/half", "--for=jsonpath={.status.containerStatuses[?(@.name==\"ended\")].state.terminated.exitCode}=0", "--timeout=60s")
+	h.must("kubectl", "-n", h.namespace, "wait", "pod/done", "--for=jsonpath={.status.phase}=Succeeded", "--timeout="+patience.String())
+	h.must("kubectl", "-n", h.namespace, "wait", "pod/half", "--for=jsonpath={.status.containerStatuses[?(@.name==\"ended\")].state.terminated.exitCode}=0", "--timeout="+patience.String())
 	b := h.back(velerov1.BackupPhasePartiallyFailed, velerov1.HookStatus{HooksAttempted: 5, HooksFailed: 4})
 	h.stored(b, "done", "half", "pending", "wrong", "missing")
 	h.saidOf(b, "half", `in container "ended": the container isn't running: `)
@@ -445,7 +435,7 @@ spec: {accessModes: [ReadWriteOnce], storageClassName: %[1]s, resources: {reques
 		pod{name: "beside", hooks: map[string]string{"pre.command": `["/hook", "annotate", "before", "yes"]`}, change: mounts},
 		pod{name: "apart", hooks: map[string]string{"pre.command": `["/hook", "annotate", "before", "yes"]`}},
 	)
-	h.must("kubectl", "-n", h.namespace, "wait", "pod/out", "pod/beside", "--for=condition=Ready", "--timeout=90s")
+	h.must("kubectl", "-n", h.namespace, "wait", "pod/out", "pod/beside", "--for=condition=Ready", "--timeout="+patience.String())
 	b := h.back(velerov1.BackupPhasePartiallyFailed, velerov1.HookStatus{HooksAttempted: 2, HooksFailed: 1},
 		"--include-namespaces", h.namespace, "--selector", "app=web")
 	h.stored(b, "beside")
@@ -464,9 +454,9 @@ func testHookStopped(h *hookTest) {
 		"post.command": `["/hook", "annotate", "after", "yes"]`,
 	}})
 	h.must("kubectl", "velero", "backup", "create", h.namespace, "--include-namespaces", h.namespace)
-	h.eventually("the pre hook runs", time.Minute, func() bool { return h.annotation("frozen", "held") == "yes" })
+	h.eventually("the pre hook runs", func() bool { return h.annotation("frozen", "held") == "yes" })
 	h.must("kubectl", "-n", namespace, "delete", "job", "-l", "kubectl-velero.io/name="+h.namespace, "--wait=false")
-	h.eventually("the post hook has run", 30*time.Second, func() bool { return h.annotation("frozen", "after") == "yes" })
+	h.eventually("the post hook has run", func() bool { return h.annotation("frozen", "after") == "yes" })
 	if backup := h.ended(h.namespace); backup.Status.Phase != velerov1.BackupPhaseFailed || backup.Status.FailureReason == "" {
 		h.t.Errorf("phase %s, reason %q", backup.Status.Phase, backup.Status.FailureReason)
 	}

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -138,7 +137,7 @@ func (s *session) noPreviewLeft(backup string) {
 	if len(bindings.Items) > 0 {
 		s.t.Errorf("rights are left: %v", bindings.Items)
 	}
-	s.eventually("the Jobs and pods of previews are gone", time.Minute, func() bool {
+	s.eventually("the Jobs and pods of previews are gone", func() bool {
 		jobs, err := s.kube.BatchV1().Jobs(namespace).List(s.t.Context(), of)
 		s.check(err)
 		pods, err := s.kube.CoreV1().Pods(namespace).List(s.t.Context(), of)
@@ -166,7 +165,7 @@ func TestInterruptedLook(t *testing.T) {
 	// The Job notices, gives up its rights and ends.
 	s.lookUntil(g, name, syscall.SIGKILL)
 	of := previewsOf(name)
-	s.eventually("the Job has ended and its rights are gone", time.Minute, func() bool {
+	s.eventually("the Job has ended and its rights are gone", func() bool {
 		jobs, err := s.kube.BatchV1().Jobs(namespace).List(t.Context(), of)
 		s.check(err)
 		bindings, err := s.kube.RbacV1().ClusterRoleBindings().List(t.Context(), of)

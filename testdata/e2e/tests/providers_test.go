@@ -43,24 +43,25 @@ type stored struct {
 // all backups are made side by side, and then the application is lost and restored
 // from one after the other, each time by a cluster without records of its backups.
 func TestProviders(t *testing.T) {
-	s := start(t)
+	s := patient(t)
 	if s.cluster.Kind != provider.Local {
 		t.Skip("needs servers that pods reach on this machine: the local cluster")
+	}
+	all := make([]stored, len(places))
+	for i, place := range places {
+		location := unique(place.provider)
+		all[i] = stored{elsewhere: place, location: location, backup: location, here: place.create(s, location)}
 	}
 	s.ownShop()
 	s.deployShop()
 	before, err := shop.Read(t.Context(), s.config)
 	s.check(err)
 
-	all := make([]stored, len(places))
 	t.Run("back up", func(t *testing.T) {
-		for i, place := range places {
-			// The servers must outlive the subtest.
-			location := unique(place.provider)
-			all[i] = stored{elsewhere: place, location: location, backup: location, here: place.create(s, location)}
-			t.Run(place.provider, func(t *testing.T) {
+		for _, backup := range all {
+			t.Run(backup.provider, func(t *testing.T) {
 				t.Parallel()
-				all[i].backUp(s.sub(t))
+				backup.backUp(s.sub(t))
 			})
 		}
 	})

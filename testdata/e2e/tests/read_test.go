@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -52,7 +51,7 @@ func TestReadBack(t *testing.T) {
 	t.Run("nothing is left", func(t *testing.T) {
 		s := s.sub(t)
 		of := metav1.ListOptions{LabelSelector: fmt.Sprintf("kubectl-velero.io/operation=read,kubectl-velero.io/name in (%s, %s)", first, second)}
-		s.eventually("the reader Jobs are gone", time.Minute, func() bool {
+		s.eventually("the reader Jobs are gone", func() bool {
 			jobs, err := s.kube.BatchV1().Jobs(namespace).List(t.Context(), of)
 			s.check(err)
 			return len(jobs.Items) == 0

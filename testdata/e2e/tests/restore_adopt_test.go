@@ -158,18 +158,18 @@ func TestRestoredPodsAreAdopted(t *testing.T) {
 	pod := `{terminationGracePeriodSeconds: 0, containers: [{name: c, image: IMAGE, imagePullPolicy: IfNotPresent}]}`
 	s.apply(strings.NewReplacer("POD", strings.ReplaceAll(pod, "IMAGE", s.images[artifact.AppName]), "NS", ns, "IMAGE", s.images[artifact.AppName]).Replace(workloads))
 	s.after("kubectl", "delete", "namespace", ns, "--wait=false", "--ignore-not-found")
-	s.eventually("all workloads run", 2*time.Minute, func() bool { return s.settled(ns) })
+	s.eventually("all workloads run", func() bool { return s.settled(ns) })
 	// A second revision, so that there is one that nobody runs any more.
 	s.must("kubectl", "-n", ns, "patch", "deployment/web", "-p", `{"spec":{"template":{"metadata":{"annotations":{"revision":"two"}}}}}`)
-	s.must("kubectl", "-n", ns, "rollout", "status", "deployment/web", "--timeout=120s")
-	s.eventually("all workloads run", 2*time.Minute, func() bool { return s.settled(ns) && len(s.family(ns).pods["Job/work"]) == 2 })
+	s.must("kubectl", "-n", ns, "rollout", "status", "deployment/web", "--timeout="+patience.String())
+	s.eventually("all workloads run", func() bool { return s.settled(ns) && len(s.family(ns).pods["Job/work"]) == 2 })
 	before := s.family(ns)
 
 	s.must("kubectl", "velero", "backup", "create", ns, "--include-namespaces", ns, "--wait")
-	s.must("kubectl", "delete", "namespace", ns, "--timeout=120s")
+	s.lose(ns)
 	began := time.Now().Add(-time.Second)
 	s.must("kubectl", "velero", "restore", "create", ns, "--from-backup", ns, "--wait")
-	s.eventually("all workloads run again", 2*time.Minute, func() bool { return s.settled(ns) })
+	s.eventually("all workloads run again", func() bool { return s.settled(ns) })
 	after := s.family(ns)
 	if diff := cmp.Diff(before, after, cmp.AllowUnexported(family{})); diff != "" {
 		t.Errorf("what runs (-before +after):\n%s", diff)
@@ -183,7 +183,7 @@ func TestRestoredPodsAreAdopted(t *testing.T) {
 	again := unique("adopt")
 	s.must("kubectl", "velero", "restore", "create", again, "--from-backup", ns, "--existing-resource-policy", "recreate",
 		"--include-resources", "deployments,statefulsets,daemonsets,replicasets,replicationcontrollers", "--wait")
-	s.eventually("all workloads still run", 2*time.Minute, func() bool { return s.settled(ns) })
+	s.eventually("all workloads still run", func() bool { return s.settled(ns) })
 	if diff := cmp.Diff(before, s.family(ns), cmp.AllowUnexported(family{})); diff != "" {
 		t.Errorf("what runs after recreate (-before +after):\n%s", diff)
 	}

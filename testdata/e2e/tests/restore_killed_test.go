@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,23 +35,23 @@ func TestRestoreKilled(t *testing.T) {
 %[4]s`, ns, s.images[artifact.AppName], account, objects.String()))
 	s.after("kubectl", "delete", "namespace", ns, "--wait=false", "--ignore-not-found")
 	s.must("kubectl", "velero", "backup", "create", ns, "--include-namespaces", ns, "--wait")
-	s.must("kubectl", "delete", "namespace", ns, "--timeout=120s")
+	s.lose(ns)
 
 	s.must("kubectl", "velero", "restore", "create", ns, "--from-backup", ns)
-	s.eventually("the restore is in its middle", 2*time.Minute, func() bool {
+	s.eventually("the restore is in its middle", func() bool {
 		list, err := s.kube.CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{LabelSelector: velerov1.RestoreNameLabel})
 		s.check(err)
 		return len(list.Items) == 40
 	})
 	s.kill("restore", ns)
-	s.eventually("another pod of the Job works on it", time.Minute, func() bool {
+	s.eventually("another pod of the Job works on it", func() bool {
 		restore, err := s.velero.Restores(namespace).Get(t.Context(), ns, metav1.GetOptions{})
 		s.check(err)
 		return restore.Annotations[velerov1.AttemptAnnotation] == "2"
 	})
 	s.apply(account)
 	var restore *velerov1.Restore
-	s.eventually("the restore has ended", 2*time.Minute, func() bool {
+	s.eventually("the restore has ended", func() bool {
 		var err error
 		restore, err = s.velero.Restores(namespace).Get(t.Context(), ns, metav1.GetOptions{})
 		s.check(err)
@@ -64,7 +63,7 @@ func TestRestoreKilled(t *testing.T) {
 	if p := restore.Status.Progress; p == nil || p.ItemsRestored != p.TotalItems || p.ItemsRestored < 41 {
 		t.Errorf("progress %+v", p)
 	}
-	s.must("kubectl", "-n", ns, "wait", "pod/waits", "--for=condition=Ready", "--timeout=60s")
+	s.must("kubectl", "-n", ns, "wait", "pod/waits", "--for=condition=Ready", "--timeout="+patience.String())
 	bindings, err := s.kube.RbacV1().ClusterRoleBindings().List(t.Context(), metav1.ListOptions{LabelSelector: velerov1.OperationUIDLabel + "=" + string(restore.UID)})
 	s.check(err)
 	if len(bindings.Items) > 0 {

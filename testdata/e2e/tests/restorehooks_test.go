@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +22,7 @@ import (
 func TestRestoreHooks(t *testing.T) {
 	s := start(t)
 	program := s.loadHookApp()
+	s.rest()
 	for name, test := range map[string]func(*restoreHookTest){
 		"annotations":                        testRestoreHookAnnotations,
 		"the spec":                           testRestoreHookSpec,
@@ -31,8 +31,7 @@ func TestRestoreHooks(t *testing.T) {
 		"a restore that ends while it waits": testRestoreHookCancelled,
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := &restoreHookTest{hookTest: &hookTest{session: s.sub(t), image: program, namespace: unique("rhooks")}}
+			h := &restoreHookTest{hookTest: &hookTest{session: s.beside(t), image: program, namespace: unique("rhooks")}}
 			h.copy = h.namespace + "-copy"
 			h.prepare()
 			h.after("kubectl", "delete", "namespace", h.copy, "--wait=false", "--ignore-not-found")
@@ -67,7 +66,7 @@ func (h *restoreHookTest) backUp(pods ...pod) {
 func (h *restoreHookTest) endedRestore(phase velerov1.RestorePhase, want velerov1.HookStatus) (errors, warnings string) {
 	h.t.Helper()
 	var restore *velerov1.Restore
-	h.eventually("the restore has ended", 2*time.Minute, func() bool {
+	h.eventually("the restore has ended", func() bool {
 		var err error
 		restore, err = h.velero.Restores(namespace).Get(h.t.Context(), h.namespace, metav1.GetOptions{})
 		h.check(err)
@@ -81,7 +80,7 @@ func (h *restoreHookTest) endedRestore(phase velerov1.RestorePhase, want velerov
 	}
 	var results map[string]struct{ Namespaces map[string][]string }
 	key := fmt.Sprintf("restores/%[1]s/restore-%[1]s-results.gz", h.namespace)
-	h.eventually("the results are stored", time.Minute, func() bool { return len(h.keys(key)) > 0 }) // after the phase when it was interrupted
+	h.eventually("the results are stored", func() bool { return len(h.keys(key)) > 0 }) // after the phase when it was interrupted
 	h.decode(key, &results)
 	return strings.Join(results["errors"].Namespaces[h.copy], "\n"), strings.Join(results["warnings"].Namespaces[h.copy], "\n")
 }
@@ -229,7 +228,7 @@ func testRestoreHookWait(h *restoreHookTest) {
 		pod{name: "web", restore: map[string]string{"post.command": command}},
 	)
 	h.must(h.args()...)
-	h.eventually("the hook of another pod has run", time.Minute, func() bool {
+	h.eventually("the hook of another pod has run", func() bool {
 		live, err := h.kube.CoreV1().Pods(h.copy).Get(h.t.Context(), "web", metav1.GetOptions{})
 		return err == nil && live.Annotations["after"] == "yes"
 	})
@@ -246,7 +245,7 @@ func testRestoreHookCancelled(h *restoreHookTest) {
 		change: func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"no": "such-node"} },
 	})
 	h.must(h.args()...)
-	h.eventually("the hook waits", time.Minute, func() bool {
+	h.eventually("the hook waits", func() bool {
 		_, err := h.kube.CoreV1().Pods(h.copy).Get(h.t.Context(), "pending", metav1.GetOptions{})
 		return err == nil
 	})

@@ -14,13 +14,13 @@ import (
 
 // TestSchedule waits for a run of a schedule, at most a minute and its backup.
 func TestSchedule(t *testing.T) {
-	s := start(t)
+	s := patient(t)
 	name := unique("often")
 	s.must("kubectl", "velero", "schedule", "create", name, "--schedule", "* * * * *",
 		"--include-namespaces", "default", "--ttl", "1h")
 	s.must("kubectl", "velero", "schedule", "get", name)
 	var backup velerov1.Backup
-	s.eventually("the schedule has made a backup that completed", 2*time.Minute, func() bool {
+	s.eventually("the schedule has made a backup that completed", func() bool {
 		list, err := s.velero.Backups(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: velerov1.ScheduleNameLabel + "=" + name})
 		s.check(err)
 		for _, backup = range list.Items {
@@ -44,7 +44,7 @@ func TestSchedule(t *testing.T) {
 	}
 	// Deleting the schedule ends its CronJob and leaves its backups.
 	s.must("kubectl", "-n", namespace, "delete", "schedule.velero.io/"+name)
-	s.eventually("the schedule's CronJob is gone", 30*time.Second, func() bool {
+	s.eventually("the schedule's CronJob is gone", func() bool {
 		jobs, err := s.kube.BatchV1().CronJobs(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "kubectl-velero.io/name=" + name})
 		s.check(err)
 		return len(jobs.Items) == 0

@@ -69,6 +69,7 @@ func TestSelection(t *testing.T) {
 	s.after("kubectl", "delete", "namespace", place, place+"-b", place+"-out", "--wait=false")
 	s.after("kubectl", "delete", "priorityclass", place+"-high")
 	// The group ends before the objects change.
+	s.rest()
 	t.Run("filters", func(t *testing.T) {
 		// An underline in flags stands for a blank within one.
 		for name, c := range map[string]struct{ flags, want string }{
@@ -80,8 +81,7 @@ func TestSelection(t *testing.T) {
 			"all but":       {"--include-namespaces PLACE --include-resources cm,secrets --exclude-objects PLACE/secret/db-copy,PLACE/cm/t*", "configmaps/PLACE/one secrets/PLACE/db-main configmaps/PLACE/kube-root-ca.crt"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				s := s.sub(t)
+				s := s.beside(t)
 				backup := unique("selection")
 				flags := strings.Fields(strings.ReplaceAll(c.flags, "PLACE", place))
 				for i := range flags {
@@ -101,6 +101,7 @@ func TestSelection(t *testing.T) {
 			})
 		}
 	})
+	s.take()
 	t.Run("one object comes back", func(t *testing.T) { selectionRoundTrip(s.sub(t), place) })
 }
 

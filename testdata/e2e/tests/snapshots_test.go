@@ -43,7 +43,7 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 		v.prefix("snapshot of "+claim, v.records("snapshots", snapshots[volume]), synced)
 	}
 
-	v.must("kubectl", "delete", "namespace", v.namespace)
+	v.lose(v.namespace)
 	if left := v.snapshotsOf(before); len(left) != 3 {
 		t.Fatalf("with the namespace all snapshots but %v went", left)
 	}
@@ -85,7 +85,7 @@ func TestSnapshotsByteForByte(t *testing.T) {
 		}
 	}
 
-	v.after("kubectl", "delete", "namespace", other, "--ignore-not-found")
+	v.after("kubectl", "delete", "namespace", other, "--wait=false", "--ignore-not-found")
 	mapped := unique("mapped")
 	v.must("kubectl", "velero", "restore", "create", mapped, "--from-backup", name, "--namespace-mappings", v.namespace+":"+other, "--wait")
 	v.running(other)
@@ -96,7 +96,7 @@ func TestSnapshotsByteForByte(t *testing.T) {
 		}
 	}
 
-	v.must("kubectl", "delete", "namespace", v.namespace)
+	v.lose(v.namespace)
 	v.must("kubectl", "velero", "restore", "create", name, "--from-backup", name, "--wait")
 	v.running(v.namespace)
 	v.sameTrees(v.namespace, want)
@@ -112,8 +112,7 @@ func TestSnapshotsByteForByte(t *testing.T) {
 // TestTenSnapshots tells how long ten volumes take beside one. Nothing runs beside
 // it.
 func TestTenSnapshots(t *testing.T) {
-	s := alone(t)
-	s.installed.Do(s.install)
+	s := serial(t)
 	v := newVolumeTest(s)
 	var took []time.Duration
 	for _, n := range []int{1, 10} {
@@ -211,7 +210,7 @@ func TestSnapshotGroup(t *testing.T) {
 		t.Errorf("the driver has the snapshots %v", snapshots)
 	}
 
-	v.after("kubectl", "delete", "namespace", other, "--ignore-not-found")
+	v.after("kubectl", "delete", "namespace", other, "--wait=false", "--ignore-not-found")
 	v.must("kubectl", "velero", "restore", "create", name, "--from-backup", name, "--namespace-mappings", v.namespace+":"+other, "--wait")
 	for claim, volume := range v.volumes(other) {
 		body, err := os.ReadFile(filepath.Join(v.csi.Data, "volumes", volume, "file"))

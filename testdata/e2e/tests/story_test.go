@@ -23,7 +23,7 @@ import (
 // TestStory is the demo's story: a backup of the sample application, its loss,
 // its restore. What was written is checked against the format on the way.
 func TestStory(t *testing.T) {
-	s := start(t)
+	s := patient(t)
 	s.ownShop()
 	s.deployShop()
 	name := unique("story")

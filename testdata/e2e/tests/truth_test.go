@@ -18,7 +18,7 @@ const jobMissing = time.Minute
 // TestJobNeverMade is a backup whose plugin died between its two creates: who
 // looks finds out, and so does maintenance when nobody looks.
 func TestJobNeverMade(t *testing.T) {
-	s := start(t)
+	s := patient(t)
 	seen, unseen := unique("seen"), unique("unseen")
 	for _, name := range []string{seen, unseen} {
 		s.apply(fmt.Sprintf(`apiVersion: velero.io/v1
@@ -31,19 +31,19 @@ status: {phase: InProgress}
 	}
 	t.Run("told by a reader", func(t *testing.T) {
 		t.Parallel()
-		s := s.sub(t)
+		s := s.sub(t) // it mostly waits, too
 		if backup := s.ended(seen); backup.Status.Phase != velerov1.BackupPhaseFailed || backup.Status.FailureReason == "" {
 			t.Errorf("phase %s, reason %q", backup.Status.Phase, backup.Status.FailureReason)
 		}
 	})
 	t.Run("told by maintenance", func(t *testing.T) {
 		t.Parallel()
-		s := s.sub(t)
+		s := s.sub(t) // it mostly waits, too
 		time.Sleep(jobMissing + 5*time.Second)
 		job := unique("maintenance")
 		s.must("kubectl", "-n", namespace, "create", "job", job, "--from=cronjob/velero-maintenance")
 		// The Job itself fails where another test has a location that is broken.
-		s.eventually("maintenance tells", 90*time.Second, func() bool {
+		s.eventually("maintenance tells", func() bool {
 			backup, err := s.velero.Backups(namespace).Get(t.Context(), unseen, metav1.GetOptions{})
 			s.check(err)
 			return backup.Status.Phase == velerov1.BackupPhaseFailed && backup.Status.FailureReason != ""

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +22,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/artifact"
-	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/image"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/provider"
 )
 
@@ -91,40 +88,28 @@ spec:
 // deploy starts the application, whose pod has this annotation.
 func (v *volumeTest) deploy(hook string) {
 	v.t.Helper()
-	image := v.loadWriter()
-	v.after("kubectl", "delete", "namespace", v.namespace, "--ignore-not-found")
+	image := v.loadProgram("writer", "/writer")
+	v.after("kubectl", "delete", "namespace", v.namespace, "--wait=false", "--ignore-not-found")
 	v.apply(strings.NewReplacer("NAMESPACE", v.namespace, "IMAGE", image, "CLASS", v.csi.Class, "HOOK", hook).Replace(writers))
 	v.running(v.namespace)
 }
 
 func (v *volumeTest) running(namespace string) {
 	v.t.Helper()
-	v.must("kubectl", "-n", namespace, "rollout", "status", "statefulset/writer", "--timeout=120s")
-}
-
-// loadWriter brings the writer's program into the cluster.
-func (s *session) loadWriter() (reference string) {
-	s.t.Helper()
-	build := artifact.Build{Module: filepath.Join("testdata", "e2e"), Package: "./writer", Output: filepath.Join(s.tree.Bin(), "writer")}
-	s.check(build.Run(s.t.Context(), s.tree))
-	made, err := image.Build(image.Options{Binary: build.Output, Path: "/writer", Architecture: runtime.GOARCH})
-	s.check(err)
-	reference, err = s.cluster.Load(s.t.Context(), provider.Image{Name: "localhost/kubectl-velero/writer:test", Image: made})
-	s.check(err)
-	return reference
+	v.must("kubectl", "-n", namespace, "rollout", "status", "statefulset/writer", "--timeout="+patience.String())
 }
 
 // claims makes a namespace with so many bound claims that no pod uses.
 func (v *volumeTest) claims(namespace string, n int) {
 	v.t.Helper()
-	v.after("kubectl", "delete", "namespace", namespace, "--ignore-not-found")
+	v.after("kubectl", "delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
 	text := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + namespace + "}\n"
 	for i := range n {
 		text += fmt.Sprintf("---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: claim-%d, namespace: %s}\n"+
 			"spec: {accessModes: [ReadWriteOnce], storageClassName: %s, resources: {requests: {storage: 1Mi}}}\n", i, namespace, v.csi.Class)
 	}
 	v.apply(text)
-	v.must("kubectl", "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Bound", "persistentvolumeclaims", "--all", "--timeout=60s")
+	v.must("kubectl", "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Bound", "persistentvolumeclaims", "--all", "--timeout="+patience.String())
 }
 
 // volumes returns the driver's handles of a namespace's volumes by their claims.
@@ -151,7 +136,7 @@ func (v *volumeTest) volumes(namespace string) map[string]string {
 // the number of the last one.
 func (v *volumeTest) synced(atLeast int) (last int) {
 	v.t.Helper()
-	v.eventually(fmt.Sprintf("the writer reaches record %d", atLeast), time.Minute, func() bool {
+	v.eventually(fmt.Sprintf("the writer reaches record %d", atLeast), func() bool {
 		result := v.try("kubectl", "-n", v.namespace, "exec", "writer-0", "--", "/writer", "cat", "/control/synced")
 		if result.Code != 0 {
 			return false // it has just begun

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -21,7 +22,8 @@ const (
 	csiSocket = kubeletRoot + "/plugins/" + csiDriver + "/csi.sock"
 )
 
-func (f folder) csiData() string { return f.join("csi") }
+// csiData is the driver's folder.
+func (p plan) csiData(r *record) string { return cmp.Or(r.CSIData, p.folder.join("csi")) }
 
 // startCSI starts the driver and its sidecars, if the cluster is to have them,
 // and makes what is needed to use them.
@@ -56,7 +58,7 @@ func (p plan) csiComponents() []component {
 	sidecar := []string{flag("kubeconfig", p.folder.kubeconfig()), flag("kube-api-qps", 100), flag("kube-api-burst", 200), flag("leader-election", false)}
 	connected := append(slices.Clone(sidecar), flag("csi-address", csiSocket))
 	return []component{
-		p.supervised("csi-driver", "driver", "-name", csiDriver, "-node", nodeName, "-data", p.folder.csiData(), "-kubelet-root", kubeletRoot),
+		p.supervised("csi-driver", "driver", "-name", csiDriver, "-node", nodeName, "-data", p.csiData(p.record), "-kubelet-root", kubeletRoot),
 		p.supervised("snapshot-controller", "snapshot-controller", sidecar...),
 		p.supervised("csi-snapshotter", "csi-snapshotter", connected...),
 		p.supervised("csi-provisioner", "csi-provisioner", append(slices.Clone(connected), flag("extra-create-metadata", true))...),

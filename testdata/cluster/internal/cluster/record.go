@@ -38,8 +38,9 @@ type record struct {
 	Address    netip.Addr        `json:"address"`           // of the API server
 	Network    *machine.Network  `json:"network,omitempty"` // mode full
 	Services   netip.Prefix      `json:"services"`
-	CSI        bool              `json:"csi,omitempty"` // it has a CSI driver
-	Components []componentRecord `json:"components"`    // in the order they were started
+	CSI        bool              `json:"csi,omitempty"`     // it has a CSI driver
+	CSIData    string            `json:"csiData,omitempty"` // the driver's folder, if another cluster's
+	Components []componentRecord `json:"components"`        // in the order they were started
 }
 
 type componentRecord struct {

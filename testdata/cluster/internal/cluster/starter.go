@@ -29,7 +29,7 @@ func newStarter(m Manager, p plan, mode Mode, previous *record) (*starter, error
 			return nil, fmt.Errorf("make cluster's folder: %w", err)
 		}
 	}
-	p.record = &record{Mode: mode, Ports: ports{API: 6443, Etcd: 2379, EtcdPeer: 2380}, Services: machine.ServiceRange(), CSI: m.CSI}
+	p.record = &record{Mode: mode, Ports: ports{API: 6443, Etcd: 2379, EtcdPeer: 2380}, Services: machine.ServiceRange(), CSI: m.CSI, CSIData: m.CSIData}
 	if mode == ModeAPI {
 		if m.Services.IsValid() {
 			p.record.Services = m.Services

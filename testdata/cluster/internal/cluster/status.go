@@ -92,7 +92,7 @@ func (m Manager) Status(ctx context.Context, name string) (Status, error) {
 		s.Components = append(s.Components, cs)
 	}
 	if r.CSI {
-		s.CSI = &CSIStatus{Driver: csiDriver, Class: csiClass, Data: p.folder.csiData()}
+		s.CSI = &CSIStatus{Driver: csiDriver, Class: csiClass, Data: p.csiData(r)}
 	}
 	if r.Network != nil {
 		s.NodeName, s.NodeAddress = nodeName, r.Network.Link.Node.String()

@@ -31,6 +31,9 @@ type Manager struct {
 	// CSI gives a full cluster that is started a CSI driver with snapshots. One that
 	// is started again has it if it had it.
 	CSI bool
+	// CSIData is the absolute path of the driver's folder; empty is one within the
+	// cluster's. One of another cluster makes both see the same storage.
+	CSIData string
 }
 
 // Up makes the cluster run and returns the path of its kubeconfig. A healthy
@@ -57,7 +60,7 @@ func (m Manager) Up(ctx context.Context, name string, mode Mode) (kubeconfig str
 		if err := m.same(name, mode, previous); err != nil {
 			return "", err
 		}
-		m.CSI = previous.CSI
+		m.CSI, m.CSIData = previous.CSI, previous.CSIData
 		trouble := m.health(ctx, p.folder, previous)
 		if trouble == nil {
 			return p.folder.kubeconfig(), nil
@@ -81,6 +84,9 @@ func (m Manager) same(name string, mode Mode, r *record) error {
 	}
 	if m.CSI && !r.CSI {
 		return fmt.Errorf("cluster %q is there without a CSI driver"+hint+"%s", name, name)
+	}
+	if m.CSIData != "" && m.CSIData != r.CSIData {
+		return fmt.Errorf("cluster %q is there without the folder %s of a CSI driver"+hint+"%s", name, m.CSIData, name)
 	}
 	return nil
 }
