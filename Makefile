@@ -72,13 +72,16 @@ test-unit: $(REPORT) ## unit tests of every module
 # The packages that have integration tests, and the names of these tests: the
 # others of the same packages have run as unit tests.
 integration_files = $$(git grep -lE --untracked '^//go:build .*\<integration\>' -- '*_test.go')
+# Those that take longest begin first, or one would run alone at the end. Some of them
+# mostly wait: hence more side by side than most machines have cores.
+integration_first := $(addprefix ./,jobs/backup pkg/store pkg/install jobs/restore pkg/cli pkg/snapshot/csi jobs/restore/roundtrip)
 
 test-integration: $(REPORT) ## tests against a real API server and a real S3 server
 	@$(REPORT) reset integration
 	@trap '$(MAKE) --no-print-directory sweep' EXIT; \
-	packages=$$(for f in $(integration_files); do echo ./$$(dirname $$f); done | sort -u); \
+	packages=$$({ printf '%s\n' $(integration_first); for f in $(integration_files); do echo ./$$(dirname $$f); done; } | awk '!seen[$$0]++'); \
 	names=$$(sed -nE 's/^func (Test[A-Z0-9_][A-Za-z0-9_]*)\(.*/\1/p' $(integration_files) | grep -v '^TestMain$$' | sort -u | paste -sd '|'); \
-	$(REPORT) test integration go test -json -p 2 -parallel 6 -timeout 20m -count 1 -tags integration -run "^($$names)$$" $$packages || true; \
+	$(REPORT) test integration go test -json -p 3 -parallel 6 -vet off -timeout 20m -count 1 -tags integration -run "^($$names)$$" $$packages || true; \
 	$(REPORT) close integration
 
 test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it up
@@ -105,7 +108,7 @@ fuzz: ## run every fuzz target for FUZZTIME, a minute by default
 .PHONY: sweep
 # Tests take down their clusters themselves, but for those that were killed.
 sweep:
-	@for c in $(STATE)/clusters/e2e $(STATE)/clusters/test-*; do \
+	@for c in $(STATE)/clusters/e2e $(STATE)/clusters/e2e-quiet $(STATE)/clusters/test-*; do \
 		[ ! -d $$c ] || $(STATE)/bin/cluster down --name $${c##*/}; done
 
 # It builds the executor as a release does, and only that.

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -132,6 +133,7 @@ func (w *world) preview(r *velerov1.Restore, query string) ([]report.PreviewItem
 	}))
 	w.must(err)
 	env := w.as(launch.RestoreServiceAccount)
+	testenv.AwaitRights(w.t, env.REST, authorizationv1.ResourceAttributes{Verb: "*", Group: "*", Resource: "*"})
 	env.JobName = job.Name
 	items, end := w.ask(env, query)
 	w.checkUnbound(uid)

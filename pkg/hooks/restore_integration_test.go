@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -232,5 +233,10 @@ func (w *world) allow(user string, verbs []string) {
 	}
 	if _, err := w.kube.RbacV1().RoleBindings(w.namespace).Create(w.Context(), binding, metav1.CreateOptions{}); err != nil {
 		w.Fatal(err)
+	}
+	cfg := rest.CopyConfig(w.cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: user}
+	for _, verb := range verbs {
+		testenv.AwaitRights(w.T, cfg, authorizationv1.ResourceAttributes{Verb: verb, Resource: "pods", Namespace: w.namespace})
 	}
 }

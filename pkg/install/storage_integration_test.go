@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/install"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
+	"github.com/kubectl-velero/kubectl-velero/testdata/testenv"
 )
 
 // testStorage installs with a claim for the backups, and uninstalls without losing
@@ -89,11 +91,12 @@ func hasChange(changes []install.Change, want string) bool {
 	return false
 }
 
-// as is a client of another user.
+// as is a client of another user, as soon as they may change volumes.
 func (e *env) as(t *testing.T, user string) kubernetes.Interface {
 	t.Helper()
 	cfg := rest.CopyConfig(e.cfg)
 	cfg.Impersonate.UserName = user
+	testenv.AwaitRights(t, cfg, authorizationv1.ResourceAttributes{Verb: "patch", Resource: "persistentvolumes"})
 	kube, err := kubernetes.NewForConfig(cfg)
 	e.must(t, err)
 	return kube

@@ -82,7 +82,7 @@ func (g gcsIdentity) run(t *testing.T, server *testenv.GCSServer) {
 	child.Env = append(child.Env, g.env...)
 	start := time.Now()
 	out, err := child.CombinedOutput()
-	if took := time.Since(start); took > 25*time.Second {
+	if took := time.Since(start); took > 40*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if g.want == "" {

@@ -265,7 +265,7 @@ func TestUnreachableGCSIsToldInTime(t *testing.T) {
 				if !errors.Is(err, store.ErrUnavailable) || !store.Temporary(err) || !strings.Contains(err.Error(), "; hint: check that the ") {
 					t.Errorf("%s, %s: %v", name, call, err)
 				}
-				if took := time.Since(start); took > 20*time.Second {
+				if took := time.Since(start); took > toldWithin {
 					t.Errorf("%s, %s: took %s: %v", name, call, took, err)
 				}
 			})
@@ -274,10 +274,11 @@ func TestUnreachableGCSIsToldInTime(t *testing.T) {
 	waiting.Wait()
 }
 
-// TestTokenRunsOutInUpload has tokens that live shorter than the upload.
+// TestTokenRunsOutInUpload has tokens that live shorter than the upload, but longer
+// than a busy machine takes from the token to the request that bears it.
 func TestTokenRunsOutInUpload(t *testing.T) {
 	t.Parallel()
-	buckets := &gcsBuckets{server: startGCS(t, testenv.GCSOptions{TokenLifetime: time.Second})}
+	buckets := &gcsBuckets{server: startGCS(t, testenv.GCSOptions{TokenLifetime: 3 * time.Second})}
 	b := buckets.open(t, "")
 	r, w := io.Pipe()
 	go func() {
@@ -319,7 +320,7 @@ func TestGCSServerKilledInTheMiddle(t *testing.T) {
 	if !errors.Is(err, store.ErrUnavailable) || !store.Temporary(err) {
 		t.Errorf("put: %v", err)
 	}
-	if took := time.Since(start); took > 40*time.Second {
+	if took := time.Since(start); took > 60*time.Second {
 		t.Errorf("took %s", took)
 	}
 }

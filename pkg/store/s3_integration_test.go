@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,20 +169,22 @@ func TestUnreachableS3IsToldInTime(t *testing.T) {
 	if err := testenv.WriteCredentials(credentials, "a", "geheim"); err != nil {
 		t.Fatal(err)
 	}
+	// They wait, and so all at once.
+	var waiting sync.WaitGroup
 	for name, url := range map[string]string{"silent": silent(t), "swallowed": "http://192.0.2.1:9", "silent TLS": "https" + strings.TrimPrefix(silent(t), "http")} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := open(t, store.Location{Provider: "aws", Bucket: "bucket", CredentialsFile: credentials, Config: map[string]string{"s3Url": url}})
+		b := open(t, store.Location{Provider: "aws", Bucket: "bucket", CredentialsFile: credentials, Config: map[string]string{"s3Url": url}})
+		waiting.Go(func() {
 			start := time.Now()
 			err := b.Create(t.Context(), "k", []byte("x"))
 			if !errors.Is(err, store.ErrUnavailable) || !store.Temporary(err) || !strings.Contains(err.Error(), "; hint: check that the store runs") {
-				t.Errorf("%v", err)
+				t.Errorf("%s: %v", name, err)
 			}
-			if took := time.Since(start); took > 20*time.Second {
-				t.Errorf("took %s: %v", took, err)
+			if took := time.Since(start); took > toldWithin {
+				t.Errorf("%s: took %s: %v", name, took, err)
 			}
 		})
 	}
+	waiting.Wait()
 }
 
 // TestNoCredentials must not run beside tests that look at the environment.
@@ -196,7 +199,7 @@ func TestNoCredentials(t *testing.T) {
 	if !errors.Is(err, store.ErrDenied) || !strings.Contains(err.Error(), "hint: give the location a credentials secret") {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); took > toldWithin {
 		t.Errorf("took %s", took)
 	}
 }
@@ -222,7 +225,7 @@ func TestServerKilledInTheMiddle(t *testing.T) {
 	if !errors.Is(err, store.ErrUnavailable) || !store.Temporary(err) || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("put: %v", err)
 	}
-	if took := time.Since(start); took > 40*time.Second {
+	if took := time.Since(start); took > 60*time.Second {
 		t.Errorf("took %s", took)
 	}
 

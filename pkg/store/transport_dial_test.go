@@ -135,7 +135,7 @@ func TestDialBelievesThatThereIsNoSuchName(t *testing.T) {
 	if err := dial(t, names.dialer(20*time.Second), "store.example:1"); !errors.As(err, &dns) || !dns.IsNotFound {
 		t.Errorf("error %v", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %s", took)
 	}
 }
@@ -154,7 +154,7 @@ func TestDialGoesToTheLastAddress(t *testing.T) {
 		if err := dial(t, d, address); err != nil {
 			t.Errorf("%v: %v", code, err)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 15*time.Second {
 			t.Errorf("%v: took %s", code, took)
 		}
 	}

@@ -27,7 +27,7 @@ const (
 	// azuriteModule pins the server's version, relative to the repository.
 	azuriteModule       = "testdata/stores/azurite"
 	azuriteScript       = "node_modules/azurite/dist/src/blob/main.js"
-	azuriteStartTimeout = time.Minute
+	azuriteStartTimeout = 3 * time.Minute
 	azuriteAccount      = "testbed"
 	// AzureKeyVariable is the variable of AzuriteServer.CredentialsFile that has
 	// the account's key: the value of the config key storageAccountKeyEnvVar.

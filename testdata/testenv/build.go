@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -85,4 +86,44 @@ func lock(path string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return func() { _ = f.Close() }, nil // closing is unlocking
+}
+
+// Executor returns the path of the program that Jobs run, built from the working
+// tree.
+func Executor(tb testing.TB) string {
+	tb.Helper()
+	binary, err := buildExecutor(tb.Context())
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	return binary
+}
+
+// buildExecutor leaves to the go command what is out of date. The name isn't that
+// of anybody's own build.
+func buildExecutor(ctx context.Context) (string, error) {
+	root, err := RepositoryRoot()
+	if err != nil {
+		return "", err
+	}
+	state, err := StateFolder()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(state, "bin", "executor-of-tests")
+	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(state, "bin", ".executor-of-tests.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/executor")
+	build.Dir = root
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the executor: %w\n%s", err, out)
+	}
+	return binary, nil
 }

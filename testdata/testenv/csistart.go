@@ -16,7 +16,7 @@ import (
 )
 
 // csiReady is how long a driver or sidecar may take to start on a busy machine.
-const csiReady = time.Minute
+const csiReady = 3 * time.Minute
 
 // csiCount tells the drivers of this test binary apart.
 var csiCount atomic.Int64

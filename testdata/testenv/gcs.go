@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	gcsStartTimeout = 10 * time.Second
+	gcsStartTimeout = 2 * time.Minute
 	// gcsTokenLifetime is Google's.
 	gcsTokenLifetime = time.Hour
 )

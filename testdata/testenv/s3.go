@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	s3StartTimeout = 20 * time.Second
+	s3StartTimeout = 2 * time.Minute
 	s3Region       = "us-east-1"
 )
 

@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// serverStopTimeout is how long a server may take to end before it is killed.
-const serverStopTimeout = 5 * time.Second
+// How long a server may take to end before it is killed, and then to be gone.
+const (
+	serverStopTimeout = 5 * time.Second
+	serverGoneTimeout = time.Minute
+)
 
 // serverProcess is a server that runs as a child of ours.
 type serverProcess struct {
@@ -155,10 +158,14 @@ func (p *serverProcess) end(signal syscall.Signal) error {
 	if err := syscall.Kill(p.PID, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("stop %s, process %d: %w", p.name, p.PID, err)
 	}
+	patience := serverStopTimeout
+	if signal == syscall.SIGKILL {
+		patience = serverGoneTimeout
+	}
 	select {
 	case <-p.exited:
 		return nil
-	case <-time.After(serverStopTimeout):
+	case <-time.After(patience):
 	}
 	if signal == syscall.SIGKILL {
 		return fmt.Errorf("stop %s, process %d: it is still there", p.name, p.PID)

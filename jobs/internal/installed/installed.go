@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -76,6 +77,9 @@ func (i *Installation) env(admin *rest.Config, bucket store.Bucket) *run.Env {
 	cfg := rest.CopyConfig(admin)
 	cfg.Impersonate.UserName = "system:serviceaccount:" + i.Namespace + ":" + launch.ServiceAccount
 	cfg.Impersonate.Groups = []string{"system:serviceaccounts", "system:authenticated"}
+	testenv.AwaitRights(i.tb, cfg, // in the cluster, and in the installation's namespace
+		authorizationv1.ResourceAttributes{Verb: "list", Group: velerov1.GroupName, Resource: "backups"},
+		authorizationv1.ResourceAttributes{Verb: "create", Group: velerov1.GroupName, Resource: "backups", Namespace: i.Namespace})
 	env := &run.Env{
 		REST: cfg, Namespace: i.Namespace, Attempt: 1, LastAttempt: true, Log: slog.New(slog.DiscardHandler),
 		OpenStore: func(context.Context, *velerov1.BackupStorageLocation) (store.Bucket, error) { return bucket, nil },
