@@ -225,8 +225,8 @@ func (o *operation) finalStatus(s report.Summary, runErr error) map[string]any {
 		}
 	}
 	status := map[string]any{"completionTimestamp": now(), "warnings": s.Warnings, "errors": s.Errors}
-	for field := range o.snapshotStatus() {
-		status[field] = nil // what was counted belongs to no backup
+	for _, count := range velerov1.SnapshotCounts() {
+		status[count] = nil // what was counted belongs to no backup
 	}
 	var refused *run.Refusal
 	if errors.As(runErr, &refused) {

@@ -64,11 +64,12 @@ func (c *collector) cutDisk(ctx context.Context, s *savedVolume) error {
 	return err
 }
 
-// Waiting for disk snapshots: how long between two looks, at first and at most, and
-// how many looks may fail one after the other.
+// Waiting for disk snapshots: how long between two looks, at first and at most, how
+// long one may take at least, and how many may fail one after the other.
 const (
 	firstLook  = 500 * time.Millisecond
 	lastLook   = 15 * time.Second
+	minLook    = 30 * time.Second
 	maxUnknown = 20
 )
 
@@ -97,7 +98,7 @@ func (c *collector) waitDisks(ctx context.Context) error {
 	}
 	told := -1
 	for pause := firstLook; len(open) > 0; pause = min(2*pause, lastLook) {
-		if err := c.lookAtDisks(ctx, open); err != nil {
+		if err := c.lookAtDisks(ctx, open, deadline); err != nil {
 			return err
 		}
 		open = slices.DeleteFunc(open, func(d *copying) bool { return d.settled })
@@ -118,25 +119,30 @@ func (c *collector) waitDisks(ctx context.Context) error {
 	return nil
 }
 
-// lookAtDisks asks once how far each snapshot is.
-func (c *collector) lookAtDisks(ctx context.Context, open []*copying) error {
-	group, ctx := errgroup.WithContext(ctx)
+// lookAtDisks asks once how far each snapshot is. A provider that is slow to answer is
+// waited for until the deadline, and at least for a look.
+func (c *collector) lookAtDisks(ctx context.Context, open []*copying, deadline time.Time) error {
+	asking, cancel := context.WithTimeout(ctx, max(time.Until(deadline), minLook))
+	defer cancel()
+	var group errgroup.Group
 	group.SetLimit(maxDisks)
 	for _, d := range open {
 		group.Go(func() error {
-			c.lookAtDisk(ctx, d)
-			return ctx.Err()
+			c.lookAtDisk(ctx, asking, d)
+			return nil
 		})
 	}
-	return group.Wait()
+	_ = group.Wait() // each notes what goes wrong
+	return ctx.Err()
 }
 
-// lookAtDisk asks once how far a snapshot is. One that will never be ready is deleted.
-func (c *collector) lookAtDisk(ctx context.Context, d *copying) {
+// lookAtDisk asks once how far a snapshot is, for as long as asking lasts. One that will
+// never be ready is deleted.
+func (c *collector) lookAtDisk(ctx, asking context.Context, d *copying) {
 	id := d.disk.Status.ProviderSnapshotID
-	state, err := d.location.State(ctx, id)
+	state, err := d.location.State(asking, id)
 	switch {
-	case ctx.Err() != nil:
+	case asking.Err() != nil && err != nil: // it is as open as it was
 	case errors.Is(err, snapshot.ErrNotExist):
 		d.disk.Status = volume.SnapshotStatus{Phase: volume.SnapshotFailed}
 		c.settleDisk(d, id, err)

@@ -21,9 +21,6 @@ type Down struct {
 	names []string
 }
 
-// AddDriver notes that a CSI driver is down: what isn't a deletion can find that out too.
-func (d *Down) AddDriver(name string) { d.add(driverName(name)) }
-
 func (d *Down) add(name string) {
 	if d == nil {
 		return

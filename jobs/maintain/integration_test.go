@@ -3,6 +3,7 @@
 package maintain_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,7 @@ func TestChoresOnRealServers(t *testing.T) {
 		failJob(t, i, i.Job(velerov1.OperationBackup, b.Name, b.UID))
 	}
 	job := i.Job(velerov1.OperationBackup, starts.Name, starts.UID)
+	countSnapshots(t, i, died.Name, done.Name)
 
 	marker := done.DeepCopy()
 	completed := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
@@ -125,6 +127,7 @@ func TestChoresOnRealServers(t *testing.T) {
 		t.Errorf("ends (-want +got):\n%s", diff)
 	}
 	checkAdopted(t, i, marker)
+	checkCountless(t, i, "died")
 	checkRestore(t, i, "back", noWord)
 	checkBindings(t, i, on.UID, looks)
 	if _, err := i.Kube.BatchV1().Jobs(i.Namespace).Get(t.Context(), orphan, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
@@ -147,6 +150,38 @@ func TestChoresOnRealServers(t *testing.T) {
 	}
 	if got := maintained(t, i, time.Millisecond); got.Items != 0 {
 		t.Errorf("a third run = %+v, want nothing to do", got)
+	}
+}
+
+// countSnapshots gives Backups what an executor tells of snapshots while it runs.
+func countSnapshots(t *testing.T, i *installed.Installation, names ...string) {
+	t.Helper()
+	counts := map[string]int{}
+	for n, count := range velerov1.SnapshotCounts() {
+		counts[count] = n + 1
+	}
+	patch, err := json.Marshal(map[string]any{"status": counts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if _, err := i.Velero.Backups(i.Namespace).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkCountless fails where a backup that failed tells of snapshots: it has none.
+func checkCountless(t *testing.T, i *installed.Installation, name string) {
+	t.Helper()
+	b, err := i.Velero.Backups(i.Namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := b.Status
+	if n := s.VolumeSnapshotsAttempted + s.VolumeSnapshotsCompleted + s.CSIVolumeSnapshotsAttempted + s.CSIVolumeSnapshotsCompleted +
+		s.BackupItemOperationsAttempted + s.BackupItemOperationsCompleted + s.BackupItemOperationsFailed; n != 0 {
+		t.Errorf("backup %q tells of snapshots: %+v", name, s)
 	}
 }
 

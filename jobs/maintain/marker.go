@@ -59,7 +59,8 @@ func (m *maintenance) adopt(ctx context.Context, obj ref.Object, backup, marker 
 	return nil
 }
 
-// fieldsOf is a status as the fields of a merge patch.
+// fieldsOf is a status as the fields of a merge patch. Counts that an earlier attempt
+// told go where the marker has none.
 func fieldsOf(status velerov1.BackupStatus) (map[string]any, error) {
 	body, err := json.Marshal(status)
 	if err != nil {
@@ -68,6 +69,11 @@ func fieldsOf(status velerov1.BackupStatus) (map[string]any, error) {
 	var fields map[string]any
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, fmt.Errorf("encode the marker's status: %w", err)
+	}
+	for _, count := range velerov1.SnapshotCounts() {
+		if _, told := fields[count]; !told {
+			fields[count] = nil
+		}
 	}
 	return fields, nil
 }

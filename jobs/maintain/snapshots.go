@@ -68,7 +68,6 @@ func (m *maintenance) sweepCSI(ctx context.Context) error {
 		}
 	}
 	for _, silence := range found.Silent() {
-		m.down.AddDriver(silence.Driver) // nor do expired backups wait for it
 		m.problem(ref.Object{}, fmt.Errorf("remove the snapshots of backups that died: %w", silence.Err))
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 )
 
 // ErrChanged means that the record changed while it was about to be settled:
@@ -84,6 +85,11 @@ func endPatch(s State, v Verdict) map[string]any {
 	status := map[string]any{
 		"phase":               v.Outcome.Phase(),
 		"completionTimestamp": s.Now.UTC().Format(time.RFC3339),
+	}
+	if s.Operation == velerov1.OperationBackup && v.Outcome != report.Completed && v.Outcome != report.PartiallyFailed {
+		for _, count := range velerov1.SnapshotCounts() {
+			status[count] = nil // what was counted belongs to no backup
+		}
 	}
 	metadata := map[string]any{"resourceVersion": s.CR.ResourceVersion}
 	if v.Reason != "" {

@@ -293,3 +293,13 @@ type HookStatus struct {
 	// +optional
 	HooksFailed int `json:"hooksFailed,omitempty"`
 }
+
+// SnapshotCounts names the fields of BackupStatus that count snapshots. The executor
+// writes them while it runs; of a backup that failed they count nothing.
+func SnapshotCounts() []string {
+	return []string{
+		"volumeSnapshotsAttempted", "volumeSnapshotsCompleted",
+		"csiVolumeSnapshotsAttempted", "csiVolumeSnapshotsCompleted",
+		"backupItemOperationsAttempted", "backupItemOperationsCompleted", "backupItemOperationsFailed",
+	}
+}
