@@ -243,10 +243,37 @@ func TestCSIGroup(t *testing.T) {
 	for _, member := range members {
 		w.eventually(member.Name, "ready", ready)
 	}
+	w.groupHeld("group")
 	if err := client.Delete(t.Context(), "group", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.gone()
+}
+
+// groupHeld waits until a group is ready and its content can't go before the driver
+// has deleted the data: snapshot-controller sees to that a while after it made it.
+func (w csiWorld) groupHeld(name string) {
+	w.Helper()
+	client := w.snapshots.GroupsnapshotV1beta2()
+	held := func() bool {
+		group, err := client.VolumeGroupSnapshots(w.namespace).Get(w.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			w.Fatal(err)
+		}
+		if s := group.Status; s == nil || s.BoundVolumeGroupSnapshotContentName == nil || s.ReadyToUse == nil || !*s.ReadyToUse {
+			return false
+		}
+		content, err := client.VolumeGroupSnapshotContents().Get(w.Context(), *group.Status.BoundVolumeGroupSnapshotContentName, metav1.GetOptions{})
+		if err != nil {
+			w.Fatal(err)
+		}
+		return len(group.Finalizers) > 0 && len(content.Finalizers) > 0
+	}
+	for end := time.Now().Add(2 * time.Minute); !held(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("group %q isn't ready", name)
+		}
+	}
 }
 
 // A cluster that sees the storage of another one finds its snapshots there.
