@@ -84,7 +84,7 @@ test-integration: $(REPORT) ## tests against a real API server and a real S3 ser
 	$(REPORT) test integration go test -json -p 3 -parallel 6 -vet off -timeout 20m -count 1 -tags integration -run "^($$names)$$" $$packages || true; \
 	$(REPORT) close integration
 
-test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves it up
+test-e2e: $(REPORT) ## tests on a real cluster with real Jobs; KEEP=1 leaves its two clusters up
 	@$(REPORT) reset e2e
 	@trap '[ "$${KEEP:-}" = 1 ] || $(MAKE) --no-print-directory sweep' EXIT; \
 	$(REPORT) test e2e go -C testdata/cluster test -json -timeout 10m -count 1 -tags cluster . || true; \
@@ -106,9 +106,10 @@ fuzz: ## run every fuzz target for FUZZTIME, a minute by default
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 .PHONY: sweep
-# Tests take down their clusters themselves, but for those that were killed.
+# Tests take down their clusters themselves, but for those that were killed. The
+# quiet one uses the other's storage, so it goes first.
 sweep:
-	@for c in $(STATE)/clusters/e2e $(STATE)/clusters/e2e-quiet $(STATE)/clusters/test-*; do \
+	@for c in $(STATE)/clusters/$(or $(E2E_NAME),e2e){-quiet,} $(STATE)/clusters/test-*; do \
 		[ ! -d $$c ] || $(STATE)/bin/cluster down --name $${c##*/}; done
 
 # It builds the executor as a release does, and only that.

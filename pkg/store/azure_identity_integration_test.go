@@ -256,9 +256,9 @@ func TestAzureManagedIdentity(t *testing.T) {
 }
 
 // TestAzureKeyExchange has an identity that may list the account's keys; then the
-// key is replaced.
+// key is replaced. It is serial: no test beside it may take the server's port, where
+// it starts again.
 func TestAzureKeyExchange(t *testing.T) {
-	t.Parallel()
 	root := t.TempDir()
 	server := startAzurite(t, testenv.AzuriteOptions{Root: root, Key: "a2V5LTE="})
 	buckets := &azuriteBuckets{server}

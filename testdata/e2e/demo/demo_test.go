@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/console"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/provider"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/workspace"
 )
@@ -50,6 +52,44 @@ func TestCleanWithoutDemo(t *testing.T) {
 	err := Clean(t.Context(), Options{Tree: workspace.Tree{State: t.TempDir()}, Provider: provider.Options{Name: "x"}, Out: &out})
 	if err != nil || out.String() != "There is no demo to clean up.\n" {
 		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// TestRemoveBackupThatCannotBeDeleted has a backup whose data is gone.
+func TestRemoveBackupThatCannotBeDeleted(t *testing.T) {
+	t.Parallel()
+	const kubectl = `#!/bin/sh
+case "$*" in
+"velero backup delete shop --confirm") exit 1 ;;
+*" get "*) echo backup.velero.io/shop ;;
+esac
+`
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "kubectl"), []byte(kubectl), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		hostAddress string
+		last        string // command
+		fails       bool
+	}{
+		"server in the cluster":  {"", "$ kubectl -n velero delete backups.velero.io shop --ignore-not-found\n", false},
+		"server on this machine": {"192.0.2.1", "$ kubectl velero backup delete shop --confirm\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			d := &demo{
+				cluster: &provider.Cluster{HostAddress: test.hostAddress},
+				console: &console.Console{Dir: folder, Env: []string{"PATH=" + folder}, Out: &out},
+			}
+			if err := d.removeBackup(t.Context()); (err != nil) != test.fails {
+				t.Errorf("error %v", err)
+			}
+			if !strings.HasSuffix(out.String(), test.last) {
+				t.Errorf("output has no %q at its end:\n%s", test.last, out.String())
+			}
+		})
 	}
 }
 

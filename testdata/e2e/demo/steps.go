@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -143,7 +144,7 @@ func (d *demo) removeEarlier(ctx context.Context) error {
 	switch {
 	case backup.Stdout != "":
 		d.console.Say("An earlier demo left its backup.")
-		if err := d.console.Run(ctx, "kubectl", "velero", "backup", "delete", backupName, "--confirm"); err != nil {
+		if err := d.removeBackup(ctx); err != nil {
 			return err
 		}
 	case d.server.HostEndpoint != "":
@@ -158,6 +159,19 @@ func (d *demo) removeEarlier(ctx context.Context) error {
 	}
 	d.console.Say("An earlier demo left its application.")
 	return shop.DeleteAll(ctx, d.console)
+}
+
+// removeBackup deletes the backup of an earlier demo. What a server in the cluster
+// had may be lost, and the backup can't be deleted then: its record goes alone, for
+// its name is taken else.
+func (d *demo) removeBackup(ctx context.Context) error {
+	if d.cluster.HostAddress != "" {
+		return d.console.Run(ctx, "kubectl", "velero", "backup", "delete", backupName, "--confirm")
+	}
+	return errors.Join(
+		deleteBackup(ctx, d.console),
+		d.console.Run(ctx, "kubectl", "-n", "velero", "delete", "backups.velero.io", backupName, "--ignore-not-found"),
+	)
 }
 
 // backup is step 5.

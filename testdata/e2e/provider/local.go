@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
+	"time"
 
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/image"
 )
@@ -101,6 +103,9 @@ func (b bed) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, b.binary, args...)
 	cmd.Env = append(os.Environ(), "TESTBED_STATE="+b.o.Tree.State)
 	cmd.Dir = b.o.Tree.Root
+	// It is interrupted, not killed, when ctx ends: `up` then ends what it has begun.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = time.Minute
 	return cmd
 }
 

@@ -4,9 +4,10 @@
 // of the sample application, the format of what it writes, a backup that Velero
 // wrote, wrong input, and crashes. It runs on the local cluster, or with
 // E2E_CLUSTER=kind or foreign (that of KUBECONFIG, see package provider) on
-// another, and leaves nothing; KEEP=1 leaves the cluster up for a look, and
-// E2E_NAME names it, so that several runs can stand side by side. The flag
-// -parallel says how many tests may keep the machine busy at once.
+// another, and leaves nothing. E2E_NAME, e2e by default, names the local cluster, so
+// that several runs can stand side by side. KEEP=1 leaves it up for a look, and with
+// it e2e-quiet, a second one that shares its storage: `cluster down` takes that one
+// first. The flag -parallel says how many tests may keep the machine busy at once.
 package tests
 
 import (
@@ -92,6 +93,9 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	quiet.run = ctx
+	// After an interrupt two ask for it: the second waits for the first.
+	closeAll := sync.OnceValue(closeBeds)
 	defer func() {
 		if err := closeAll(); err != nil {
 			fmt.Fprintln(os.Stderr, "clean up:", err)
@@ -122,15 +126,10 @@ func run(m *testing.M) (code int) {
 	return code
 }
 
-// closeAll ends both beds.
-func closeAll() error {
-	var closing sync.WaitGroup
-	var errs [2]error
-	for i, b := range []*bed{shared, &quiet.bed} {
-		closing.Go(func() { errs[i] = b.close() })
-	}
-	closing.Wait()
-	return errors.Join(errs[:]...)
+// closeBeds ends both beds: the quiet one first, whose driver and pods write below
+// the folder of the shared one's.
+func closeBeds() error {
+	return errors.Join(quiet.close(), shared.close())
 }
 
 // start builds the product while the cluster comes up, and makes the bed of them.

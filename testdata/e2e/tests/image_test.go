@@ -138,7 +138,8 @@ func (s *session) checkProcess(backup string) {
 }
 
 // TestImageThatCannotBePulled wants the cause to be told within 30 s of the kubelet's
-// finding it, and an end.
+// finding it, and an end; the time to start covers what a busy machine takes until
+// then.
 func TestImageThatCannotBePulled(t *testing.T) {
 	s := patient(t)
 	const other = "velero-no-image"
@@ -149,7 +150,7 @@ func TestImageThatCannotBePulled(t *testing.T) {
 	out := &timed{}
 	s.c.Out = io.MultiWriter(s.c.Out, out)
 	result := s.try("kubectl", "velero", "--namespace", other, "backup", "create", "x",
-		"--include-namespaces", "default", "--wait", "--start-timeout", "40s")
+		"--include-namespaces", "default", "--wait", "--start-timeout", "2m")
 	if result.Code != 3 {
 		t.Errorf("exit status %d, want 3", result.Code)
 	}

@@ -4,6 +4,7 @@ package tests
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strconv"
@@ -111,7 +112,8 @@ func serial(t *testing.T) *session {
 // shared one's.
 type quietBed struct {
 	bed
-	user sync.Mutex // locked for as long as a test has it
+	run  context.Context // of all tests: what is started outlives the one that opens it
+	user sync.Mutex      // locked for as long as a test has it
 	once sync.Once
 	err  error // why it can't be opened, set by once
 }
@@ -127,18 +129,23 @@ func alone(t *testing.T) *session {
 	t.Parallel()
 	quiet.user.Lock()
 	t.Cleanup(quiet.user.Unlock)
-	// What it starts outlives this test.
-	quiet.once.Do(func() { quiet.err = quiet.open(context.WithoutCancel(t.Context())) })
+	quiet.once.Do(func() { quiet.err = quiet.open() })
 	if quiet.err != nil {
 		t.Fatal(quiet.err)
 	}
 	return quiet.session(t)
 }
 
-func (q *quietBed) open(ctx context.Context) error {
+func (q *quietBed) open() error {
 	q.tree = shared.tree
-	if err := q.find(ctx, shared.name+"-quiet", shared.cluster.CSI.Data); err != nil {
+	if err := q.find(q.run, shared.name+"-quiet", shared.cluster.CSI.Data); err != nil {
 		return err
 	}
-	return q.fill(ctx)
+	return q.fill(q.run)
+}
+
+// close waits for an open that is under way, and there is none after it.
+func (q *quietBed) close() error {
+	q.once.Do(func() { q.err = errors.New("open the quiet bed: the run has ended") })
+	return q.bed.close()
 }
