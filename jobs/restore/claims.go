@@ -110,6 +110,11 @@ func (o *operation) noteClaim(ctx context.Context, obj *transform.Object, from t
 	if err == nil {
 		return r
 	}
+	if errors.As(err, new(noClass)) && o.preview == nil && o.queue.holds(storageClassKind) {
+		o.snapshots.forgetClasses()
+		r.retry = err
+		return r
+	}
 	c.obstacle = true
 	if !o.snapshots.fillsOthers(ctx, obj, c.driver) {
 		r.errors = append(r.errors, fmt.Errorf("its data isn't restored as long as this is so: %w", err))

@@ -97,8 +97,21 @@ func (s *snapshots) provisioner(ctx context.Context, class string) (string, erro
 		case !apierrors.IsNotFound(err) || s.bringsClasses():
 			return "", nil
 		}
-		return "", fmt.Errorf("its storage class %q doesn't exist; hint: make it, or map it to another with a ConfigMap labelled %s", class, velerov1.ChangeStorageClassLabel)
+		return "", noClass(fmt.Sprintf("its storage class %q doesn't exist; hint: make it, or map it to another with a ConfigMap labelled %s", class, velerov1.ChangeStorageClassLabel))
 	})
+}
+
+// noClass says that the cluster lacks the storage class of a claim. It may still come.
+type noClass string
+
+func (n noClass) Error() string { return string(n) }
+
+// forgetClasses has everything about storage classes looked at again.
+func (s *snapshots) forgetClasses() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.storage)
+	clear(s.defaults)
 }
 
 // bringsClasses reports whether this is a preview of a restore that may make storage
@@ -109,7 +122,7 @@ func (s *snapshots) bringsClasses() bool { return s.preview != nil && s.contents
 type storageClass struct{ name, provisioner string }
 
 // errNoDefault means that claims without a class wait until there is a default one.
-var errNoDefault = errors.New("the cluster has no default class")
+var errNoDefault error = noClass("the cluster has no default class")
 
 // defaultClass looks once for the class of claims that name none. Its provisioner is
 // empty where that can't be known.

@@ -298,7 +298,7 @@ func (o *operation) restoreDisk(ctx context.Context, obj *transform.Object, r re
 		return o.createOnDisk(ctx, obj, id, r)
 	}
 	if id != "" {
-		err = fmt.Errorf("%w; %w", err, strayDisk(id))
+		o.strays.made(r, id)
 	}
 	if ctx.Err() != nil { // else it is reported
 		o.Log.Error("a disk may be left that belongs to nothing", "volume", r.disk.name, "error", err)
@@ -311,20 +311,15 @@ func (o *operation) restoreDisk(ctx context.Context, obj *transform.Object, r re
 func (o *operation) createOnDisk(ctx context.Context, obj *transform.Object, id string, r result) result {
 	ctx, cancel := outlast(ctx, finishTimeout)
 	defer cancel()
-	r = o.create(ctx, obj, r)
-	if r.action != actionCreated { // of one that is tried again this is said when it is given up
-		r.errors = append(r.errors, strayDisk(id))
-	}
-	return o.noteDisk(r)
-}
-
-// strayDisk is about a disk that no volume is on.
-func strayDisk(id string) error {
-	return fmt.Errorf("its disk %q was made and belongs to nothing: delete it", id)
+	o.strays.made(r, id)
+	return o.noteDisk(o.create(ctx, obj, r))
 }
 
 // noteDisk notes that a volume is on a disk made from its snapshot, if it is there.
 func (o *operation) noteDisk(r result) result {
+	if r.action == actionCreated {
+		o.strays.used(r)
+	}
 	if r.action == actionCreated && r.retry == nil {
 		o.restored.disk(r, o.source.saved)
 	}

@@ -52,6 +52,7 @@ func ended(r *velerov1.Restore) report.Summary {
 // Restore first: there may be no time for more.
 func (o *operation) end(ctx context.Context, runErr error) (report.Summary, error) {
 	o.reportUnserved()
+	o.reportStrays()
 	summary := o.Summarize(ctx, o.report, runErr)
 	if summary.Outcome == report.Temporary {
 		o.Log.Warn("this attempt failed; the Job starts another", "reason", summary.Reason)

@@ -43,6 +43,8 @@ func (w *world) through(fault func(r *http.Request) fault) func(*restore.Config)
 			case busy:
 				out.Header().Set("Retry-After", "1")
 				http.Error(out, "busy", http.StatusTooManyRequests)
+			case forbidden:
+				http.Error(out, "you may not", http.StatusForbidden)
 			case broken:
 				http.Error(out, "broken", http.StatusInternalServerError)
 			case lost:
@@ -63,11 +65,12 @@ func (w *world) through(fault func(r *http.Request) fault) func(*restore.Config)
 type fault int
 
 const (
-	fine   fault = iota
-	busy         // 429, nothing done
-	broken       // 500, nothing done
-	cut          // the connection breaks before anything is done
-	lost         // it is done, and the answer gets lost
+	fine      fault = iota
+	busy            // 429, nothing done
+	forbidden       // 403, nothing done
+	broken          // 500, nothing done
+	cut             // the connection breaks before anything is done
+	lost            // it is done, and the answer gets lost
 )
 
 // A network that loses one request in five, before or after it was carried out,

@@ -150,19 +150,38 @@ func (g *groups) setStatus(ctx context.Context, handle string, place ref.Object)
 	return nil
 }
 
-// repair is setStatus for all that were made.
+// repair is setStatus for all that stand.
 func (g *groups) repair(ctx context.Context) {
 	resource, served := g.served.Lookup(groupContents)
 	if !served {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for handle := range g.made {
+	for _, handle := range g.standing() {
 		if err := g.setStatus(ctx, handle, g.place(handle, resource.Version)); err != nil {
 			g.Log.Warn("content of a group is not as it should be", "error", err)
 		}
 	}
+}
+
+// standing are the handles of the groups whose contents were made.
+func (g *groups) standing() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var handles []string
+	for handle, s := range g.made {
+		if s.stands() {
+			handles = append(handles, handle)
+		}
+	}
+	slices.Sort(handles)
+	return handles
+}
+
+// stands reports whether the content was made.
+func (s *standIn) stands() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done && s.err == nil
 }
 
 // members are the handles of all snapshots of a group, as far as the backup names

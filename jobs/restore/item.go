@@ -203,7 +203,6 @@ func (o *operation) prepare(ctx context.Context, obj *transform.Object, r result
 			r.retry = err
 			return nil, r
 		}
-		o.volumes.Decide(original.Name, nil) // its claim needn't wait
 		return nil, r.failed(err)
 	}
 	if decision.Reprovision {

@@ -173,19 +173,17 @@ func (o *operation) meetVolumes(ctx context.Context, waiting map[ref.Object]*cla
 		mu    sync.Mutex
 		again []*claim // nothing is known of their volumes yet
 	)
+	gone := o.addUnlisted(ctx, waiting, claims)
 	if patience {
 		used = o.usedClaims(ctx, claims, late)
 	}
 	bound := &errgroup.Group{}
 	bound.SetLimit(o.Workers)
 	for place, c := range waiting {
-		pvc, err := claims[place], error(nil)
-		if pvc == nil {
-			pvc, err = o.unlisted(ctx, c)
-		}
+		pvc := claims[place]
 		switch {
-		case err != nil:
-			o.claimFailed(c, err)
+		case gone[place] != nil:
+			o.claimFailed(c, gone[place])
 			o.dropSnapshot(ctx, c)
 		case pvc == nil:
 			continue
@@ -214,6 +212,24 @@ func (o *operation) meetVolumes(ctx context.Context, waiting map[ref.Object]*cla
 	for _, c := range again {
 		waiting[c.place] = c
 	}
+}
+
+// addUnlisted adds to claims those that are waited for and that the list doesn't have.
+// It returns why others won't come.
+func (o *operation) addUnlisted(ctx context.Context, waiting map[ref.Object]*claim, claims map[ref.Object]*corev1.PersistentVolumeClaim) map[ref.Object]error {
+	gone := map[ref.Object]error{}
+	for place, c := range waiting {
+		if claims[place] != nil {
+			continue
+		}
+		pvc, err := o.unlisted(ctx, c)
+		if err != nil {
+			gone[place] = err
+		} else if pvc != nil {
+			claims[place] = pvc
+		}
+	}
+	return gone
 }
 
 // unlisted looks for a claim that the list of the restore's claims doesn't have:

@@ -3,10 +3,12 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/archive"
 )
@@ -36,6 +38,8 @@ type queue struct {
 	mu    sync.Mutex
 	items []waiting
 	bytes int
+	// trying are those that were taken to be tried again, until all have been.
+	trying []waiting
 }
 
 func (q *queue) add(w waiting) {
@@ -53,6 +57,26 @@ func (q *queue) take() []waiting {
 	return items
 }
 
+// try is take for those that are to be tried again; tried is to be called when they
+// have been.
+func (q *queue) try() []waiting {
+	items := q.take()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.trying = items
+	return items
+}
+
+func (q *queue) tried() { q.mu.Lock(); defer q.mu.Unlock(); q.trying = nil }
+
+// holds reports whether an object of a kind may still come through.
+func (q *queue) holds(kind schema.GroupResource) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ofKind := func(w waiting) bool { return w.item.Resource == kind }
+	return slices.ContainsFunc(q.items, ofKind) || slices.ContainsFunc(q.trying, ofKind)
+}
+
 func (q *queue) size() int { q.mu.Lock(); defer q.mu.Unlock(); return len(q.items) }
 
 func (q *queue) full() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.bytes > maxQueueBytes }
@@ -65,14 +89,15 @@ func (o *operation) retry(ctx context.Context, quiet time.Duration) error {
 		if err := sleep(ctx, backoff); err != nil {
 			return err
 		}
-		items := o.queue.take()
+		items := o.queue.try()
 		o.Log.Info("trying again", "items", len(items), "first", items[0].result.retry)
 		workers := &errgroup.Group{}
 		workers.SetLimit(o.Workers)
 		for _, w := range items {
 			workers.Go(func() error { o.restoreItem(ctx, w.item); return nil })
 		}
-		if err := workers.Wait(); err != nil {
+		err := workers.Wait()
+		if o.queue.tried(); err != nil {
 			return err
 		}
 		if o.queue.size() < len(items) {

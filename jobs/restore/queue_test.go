@@ -26,6 +26,25 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
+// An object that is being tried again may still come through.
+func TestQueueHoldsWhatIsTried(t *testing.T) {
+	t.Parallel()
+	var q queue
+	if q.holds(storageClassKind) {
+		t.Error("an empty queue holds one")
+	}
+	q.add(waiting{item: archive.Item{Resource: storageClassKind}})
+	if !q.holds(storageClassKind) || q.holds(services) {
+		t.Error("it doesn't hold what it got")
+	}
+	if taken := q.try(); len(taken) != 1 || q.size() != 0 || !q.holds(storageClassKind) {
+		t.Errorf("took %d, size %d, holds it: %t", len(taken), q.size(), q.holds(storageClassKind))
+	}
+	if q.tried(); q.holds(storageClassKind) {
+		t.Error("it holds what was tried")
+	}
+}
+
 func TestFirstLine(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"one": "one", "one\ntwo": "one …", "": ""} {

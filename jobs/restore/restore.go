@@ -84,6 +84,7 @@ type operation struct {
 	groups      *groups            // safe for concurrent use
 	claims      claims             // safe for concurrent use
 	restored    restored           // safe for concurrent use
+	strays      strays             // safe for concurrent use
 	statuses    *filter.Filter     // which kinds get their status back; nil means none
 	hooks       *hooks.RestoreHooks
 	postHooks   *hooks.PostRunner // safe for concurrent use

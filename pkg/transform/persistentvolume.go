@@ -87,8 +87,8 @@ func besideOriginal(o *Options, obj *Object, namespace string) (Decision, error)
 	_, moves := o.Volumes.Renamed(original) // when it is tried again
 	if !moves && o.target(namespace) != namespace && o.VolumeMoves != nil {
 		var err error
-		moves, err = o.VolumeMoves(original, clone)
-		if o.Volumes.Decide(original, err); err != nil {
+		if moves, err = o.VolumeMoves(original, clone); err != nil {
+			o.Volumes.Decide(original, err)
 			return Decision{}, err
 		}
 	}
@@ -97,6 +97,7 @@ func besideOriginal(o *Options, obj *Object, namespace string) (Decision, error)
 		obj.SetName(clone)
 		o.Volumes.Rename(original, clone)
 	}
+	o.Volumes.Decide(original, nil) // after its name: its claim asks at any time
 	if o.RestoreVolumes {
 		return Decision{Disk: true}, nil
 	}

@@ -118,7 +118,7 @@ func persistentVolumeClaim(o *Options, obj *Object) (Decision, error) {
 		return Decision{}, err
 	}
 	if err := o.Volumes.Undecided(volume); err != nil { // the name may be that of another's volume
-		return Decision{}, fmt.Errorf("wait for its volume: %w", err)
+		return Decision{}, fmt.Errorf("it isn't known under which name its volume comes back: %w", err)
 	}
 	if o.Volumes.Reprovisioned(volume) {
 		return Decision{}, obj.removeFrom("spec", "volumeName")

@@ -82,8 +82,8 @@ func (v *Volumes) Renamed(name string) (string, bool) {
 	return to, ok
 }
 
-// Decide notes why it can't be told yet under which name a volume of the backup comes
-// back; nil means that it can.
+// Decide notes why it can't be told, or not yet, under which name a volume of the
+// backup comes back; nil means that it can.
 func (v *Volumes) Decide(name string, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	stdcmp "cmp"
 	"errors"
 	"regexp"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -356,5 +357,30 @@ func TestNeeds(t *testing.T) {
 				t.Errorf("needs (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A claim that is looked at in the meantime sees either that the name of its volume
+// isn't known or the name.
+func TestVolumeIsDecidedWithItsName(t *testing.T) {
+	t.Parallel()
+	for range 200 {
+		opts := snapshotted(true)
+		opts.Volumes.Decide("x", errors.New("no answer"))
+		applied := make(chan error, 1)
+		obj := volume(t, "shop")
+		go func() {
+			_, err := transform.New(opts).Apply(transform.PersistentVolumes, obj)
+			applied <- err
+		}()
+		for opts.Volumes.Undecided("x") != nil {
+			runtime.Gosched()
+		}
+		if _, renamed := opts.Volumes.Renamed("x"); !renamed {
+			t.Fatal("it is decided, and has no name")
+		}
+		if err := <-applied; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
