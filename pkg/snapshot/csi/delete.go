@@ -89,10 +89,15 @@ func (c *Client) destroy(ctx context.Context, t temporary) error {
 	case !errors.Is(cause, context.DeadlineExceeded):
 		return err
 	case said != "":
-		return fmt.Errorf("the driver has not done it: %q; hint: something that was made from it may need it; the log of csi-snapshotter beside the driver has the driver's reason", said)
+		return &lateError{fmt.Sprintf("the driver has not done it: %q; hint: something that was made from it may need it; the log of csi-snapshotter beside the driver has the driver's reason", said)}
 	}
-	return errors.New(c.silence(ctx, t.driver))
+	return &lateError{c.silence(ctx, t.driver)}
 }
+
+// lateError is about a driver that has not deleted a snapshot in time.
+type lateError struct{ text string }
+
+func (e *lateError) Error() string { return e.text }
 
 // destroy makes a content, deletes it and reports whether the driver has deleted
 // what it stands for.

@@ -48,7 +48,9 @@ type contentFacts struct {
 	name, driver        string
 	policy              snapshotv1.DeletionPolicy
 	handle, groupHandle string // empty as long as there is none
-	kept, deleting      bool
+	mark                string // value of the label kept
+	node                string // whose csi-snapshotter works on it; empty for any
+	deleting            bool
 	ready               *bool  // nil as long as the driver hasn't said
 	size                *int64 // likewise; in bytes
 	trouble             string
@@ -58,7 +60,7 @@ type contentFacts struct {
 func factsOfContent(content *snapshotv1.VolumeSnapshotContent) *contentFacts {
 	f := &contentFacts{
 		name: content.Name, driver: content.Spec.Driver, policy: content.Spec.DeletionPolicy,
-		deleting: content.DeletionTimestamp != nil, kept: content.Labels[kept] != "", annotations: content.Annotations,
+		deleting: content.DeletionTimestamp != nil, mark: content.Labels[kept], node: content.Labels[managedBy], annotations: content.Annotations,
 		groupHandle: content.Annotations[memberOf],
 	}
 	status := content.Status

@@ -152,10 +152,12 @@ func TestMembersBearTheBackupsLabels(t *testing.T) {
 	if len(list.Items) != 2 {
 		t.Errorf("%d members are labelled", len(list.Items))
 	}
+	labels := owned(w.backup)
+	labels[kept] = notKept
 	for _, member := range cut {
 		content, err := w.client.getContent(t.Context(), member.Content)
 		w.must(err)
-		if diff := cmp.Diff(owned(w.backup), content.Labels); diff != "" || content.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
+		if diff := cmp.Diff(labels, content.Labels); diff != "" || content.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
 			t.Errorf("policy %s, labels (-want +got):\n%s", content.Spec.DeletionPolicy, diff)
 		}
 	}

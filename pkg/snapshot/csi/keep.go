@@ -41,7 +41,7 @@ func (t *Taker) Keep(ctx context.Context) error {
 // The policy alone doesn't: it is set as soon as there is a content.
 func keepPatch() []byte {
 	return mustEncode(map[string]any{
-		"metadata": map[string]any{"labels": map[string]string{kept: "true"}},
+		"metadata": map[string]any{"labels": map[string]string{kept: isKept}},
 		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
 	})
 }

@@ -33,44 +33,15 @@ func (r remover) leftovers(ctx context.Context, backup, uid string) (int, error)
 		return 0, err
 	}
 	// The members of a group can't go before it.
-	err = errors.Join(
-		r.removeGroups(ctx, found.api, found.groupObjects(), snapshotv1.VolumeSnapshotContentDelete),
-		r.removeLostGroups(ctx, found))
-	var all []object
-	for _, o := range found.objects {
-		all = append(all, o.object)
-	}
-	err = errors.Join(err, r.remove(ctx, all, snapshotv1.VolumeSnapshotContentDelete))
-	return len(all), errors.Join(err, r.err())
-}
-
-// removeLostGroups deletes the data of groups of which only the members are left: no
-// driver deletes these one by one.
-func (r remover) removeLostGroups(ctx context.Context, found found) error {
-	lost := map[string]*Handle{}
-	for _, o := range found.objects {
-		if o.group == "" || slices.ContainsFunc(found.groups, func(g foundGroup) bool { return g.driver == o.driver && g.handle == o.group }) {
-			continue
-		}
-		key := o.driver + "\x00" + o.group
-		if lost[key] == nil {
-			lost[key] = &Handle{Driver: o.driver, Group: o.group}
-		}
-		lost[key].GroupMembers = append(lost[key].GroupMembers, o.handle)
-	}
-	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(lost)) {
-		if !r.isSilent(lost[key].Driver) {
-			errs = append(errs, r.Delete(ctx, *lost[key], r.patience))
-		}
-	}
-	return errors.Join(errs...)
+	err = r.removeGroups(ctx, found.api, found.groupObjects(), snapshotv1.VolumeSnapshotContentDelete)
+	all, lost := r.removeLostGroups(ctx, found.groups, found.objects)
+	err = errors.Join(err, lost, r.remove(ctx, all, snapshotv1.VolumeSnapshotContentDelete))
+	return len(found.objects), errors.Join(err, r.err())
 }
 
 // Forget removes the objects that a committed backup left in the cluster; the data
-// stays. It says how many snapshots these were of. What wasn't kept before the
-// commit isn't the backup's: it is deleted with its data, and nobody waits for what
-// already is.
+// stays. It says how many snapshots these were of. What says that it isn't the
+// backup's is deleted with its data, and nobody waits for what already is.
 func (c *Client) Forget(ctx context.Context, backup, uid string) (int, error) {
 	return c.remover().forget(ctx, backup, uid)
 }
@@ -85,7 +56,7 @@ func (r remover) forget(ctx context.Context, backup, uid string) (int, error) {
 	}
 	var keptGroups, failedGroups []groupObject
 	for _, g := range found.groups {
-		if g.kept {
+		if g.isKept() {
 			keptGroups = append(keptGroups, g.groupObject)
 		} else {
 			failedGroups = append(failedGroups, g.groupObject)
@@ -97,24 +68,40 @@ func (r remover) forget(ctx context.Context, backup, uid string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var retained, failed []object
-	for _, o := range found.objects {
-		switch {
-		case o.kept:
-			retained = append(retained, o.object)
-		case o.deleting && o.policy == snapshotv1.VolumeSnapshotContentDelete:
-			if _, err := r.patchContent(ctx, o.content, nudge(o.name == "", beingDeleted)); ignoreNotFound(err) != nil {
-				return 0, fmt.Errorf("remind of volume snapshot content %q: %w", o.content, err)
-			}
-		default:
-			failed = append(failed, o.object)
+	dying, retained, failed := found.sorted()
+	for _, o := range dying {
+		if _, err := r.patchContent(ctx, o.content, nudge(o.name == "", beingDeleted)); ignoreNotFound(err) != nil {
+			return 0, fmt.Errorf("remind of volume snapshot content %q: %w", o.content, err)
 		}
 	}
-	err = errors.Join(
+	all, lost := r.removeLostGroups(ctx, found.groups, failed)
+	err = errors.Join(lost,
 		r.remove(ctx, retained, snapshotv1.VolumeSnapshotContentRetain),
-		r.remove(ctx, failed, snapshotv1.VolumeSnapshotContentDelete),
+		r.remove(ctx, all, snapshotv1.VolumeSnapshotContentDelete),
 		r.err())
 	return len(retained) + len(failed), err
+}
+
+// sorted tells what is being deleted with its data from what the backup keeps, and
+// from what failed. A group is kept as a whole.
+func (f found) sorted() (dying []foundObject, retained []object, failed []foundObject) {
+	keptGroups := map[string]bool{}
+	for _, o := range f.objects {
+		if o.group != "" && o.isKept() {
+			keptGroups[o.groupKey()] = true
+		}
+	}
+	for _, o := range f.objects {
+		switch {
+		case o.isDying():
+			dying = append(dying, o)
+		case o.isKept() || keptGroups[o.groupKey()]:
+			retained = append(retained, o.object)
+		default:
+			failed = append(failed, o)
+		}
+	}
+	return dying, retained, failed
 }
 
 // found are objects of backups in the cluster.
@@ -132,16 +119,44 @@ func (f found) groupObjects() []groupObject {
 	return all
 }
 
+// fate is what a content says is to become of its data.
+type fate struct {
+	policy   snapshotv1.DeletionPolicy // empty as long as there is no content
+	mark     string                    // value of the label kept
+	deleting bool                      // it is on its way out
+}
+
+// isDying reports whether the data is being deleted, whoever it was kept for.
+func (f fate) isDying() bool { return f.deleting && f.policy == snapshotv1.VolumeSnapshotContentDelete }
+
+// isKept reports whether the data stays: what isn't marked isn't known to be this
+// program's to delete.
+func (f fate) isKept() bool {
+	switch {
+	case f.isDying() || f.mark == notKept:
+		return false
+	case f.mark == isKept:
+		return true
+	}
+	return f.policy == snapshotv1.VolumeSnapshotContentRetain
+}
+
 type foundGroup struct {
 	groupObject
-	kept bool // also when only the group snapshot is left
+	fate
+	bound bool // it has or had a content, whether or not that is there now
 }
+
+// isKept is true also when only the group snapshot is left. One that never had a content
+// may get it yet.
+func (g foundGroup) isKept() bool { return g.fate.isKept() || g.policy == "" && g.bound }
 
 type foundObject struct {
 	object
-	policy         snapshotv1.DeletionPolicy // empty as long as there is no content
-	handle, group  string                    // of the snapshot and of its group, if any
-	kept, deleting bool                      // deleting says that it is on its way out
+	fate
+	handle, group               string // of the snapshot and of its group, if any
+	secretName, secretNamespace string // by which they are deleted, if any
+	node                        string // whose csi-snapshotter does it; empty for any
 }
 
 // note takes over what is known of an object's content, if there is one.
@@ -149,8 +164,9 @@ func (o *foundObject) note(content *contentFacts) {
 	if content == nil {
 		return
 	}
-	o.driver, o.policy, o.handle, o.group, o.kept = content.driver, content.policy, content.handle, content.groupHandle, content.kept
-	o.deleting = o.deleting || content.deleting
+	o.driver, o.handle, o.group, o.node = content.driver, content.handle, content.groupHandle, content.node
+	o.fate = fate{policy: content.policy, mark: content.mark, deleting: o.deleting || content.deleting}
+	o.secretName, o.secretNamespace = deletionSecret(content.annotations)
 }
 
 // gather finds what a selector selects.
@@ -189,7 +205,7 @@ func (c *Client) gather(ctx context.Context, selector string) (found, error) {
 
 // complete finds the content of a snapshot, which need not have the backup's labels.
 func (c *Client) complete(ctx context.Context, s state, vs *snapshotFacts) (foundObject, error) {
-	o := foundObject{object: object{namespace: vs.namespace, name: vs.name, uid: vs.uid, content: vs.content}, deleting: vs.deleting}
+	o := foundObject{object: object{namespace: vs.namespace, name: vs.name, uid: vs.uid, content: vs.content}, fate: fate{deleting: vs.deleting}}
 	if err := c.find(ctx, &o.object); err != nil {
 		return o, fmt.Errorf("read %s: %w", o, err)
 	}
@@ -217,7 +233,13 @@ func (c *Client) gatherGroups(ctx context.Context, api *groupAPI, selector strin
 	err := retry(ctx, func() error {
 		clear(byUID)
 		err := api.each(ctx, c, "volumegroupsnapshots", selector, func(item *unstructured.Unstructured) error {
-			byUID[item.GetUID()] = &foundGroup{groupObject: groupObject{namespace: item.GetNamespace(), name: item.GetName(), uid: item.GetUID()}}
+			snapshot, err := as[groupSnapshot](item)
+			if err != nil {
+				return err
+			}
+			byUID[snapshot.UID] = &foundGroup{
+				groupObject: groupObject{namespace: snapshot.Namespace, name: snapshot.Name, uid: snapshot.UID}, bound: snapshot.Status.Content != "",
+			}
 			return nil
 		})
 		if err != nil {
@@ -232,7 +254,7 @@ func (c *Client) gatherGroups(ctx context.Context, api *groupAPI, selector strin
 			if byUID[of.UID] == nil {
 				byUID[of.UID] = &foundGroup{groupObject: groupObject{namespace: of.Namespace, name: of.Name, uid: of.UID}}
 			}
-			byUID[of.UID].content = content.Name
+			byUID[of.UID].content, byUID[of.UID].bound = content.Name, true
 			return nil
 		})
 	})
@@ -246,7 +268,9 @@ func (c *Client) gatherGroups(ctx context.Context, api *groupAPI, selector strin
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", g, err)
 		}
-		g.kept = content == nil || content.Labels[kept] != ""
+		if content != nil {
+			g.fate = fate{policy: content.Spec.DeletionPolicy, mark: content.Labels[kept], deleting: content.DeletionTimestamp != nil}
+		}
 		groups = append(groups, *g)
 	}
 	return groups, nil

@@ -50,11 +50,21 @@ const (
 // csi-snapshotter was last reminded of them.
 const nudged = "kubectl-velero.io/nudged"
 
-// kept is a label of this program on contents in the cluster: they are a committed
-// backup's, or are about to be. What lacks it, although its policy is to be retained,
-// is of an attempt that failed. An annotation wouldn't do: the controllers' patches
-// replace all of these by what they last saw.
+// kept is a label of this program on contents in the cluster, of snapshots and of
+// groups: whether the data is a committed backup's, or about to be. The policy doesn't
+// say so, since the namespace's end must not take what a running backup needs. What
+// lacks the label is not of this program's making, or of an older one's: nobody
+// concludes from that that its data may go. An annotation wouldn't do: the controllers'
+// patches replace all of these by what they last saw.
 const kept = "kubectl-velero.io/kept"
+
+// Values of kept.
+const (
+	isKept = "true"
+	// notKept is there from the moment that a content is the backup's, until Keep; and
+	// from the moment that it is to be deleted with its data.
+	notKept = "false"
+)
 
 // memberOf is, on the content of a member, the handle of its group's snapshot.
 const memberOf = "groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle"

@@ -159,10 +159,13 @@ func (t *Taker) label(ctx context.Context, name string) *contentFacts {
 	return factsOfContent(content)
 }
 
-// mark is the patch that makes a content, of a snapshot or of a group, the backup's.
+// mark is the patch that makes a content, of a snapshot or of a group, the backup's,
+// whose data goes unless Keep says otherwise.
 func (t *Taker) mark() []byte {
+	labels := owned(t.backup)
+	labels[kept] = notKept
 	return mustEncode(map[string]any{
-		"metadata": map[string]any{"labels": owned(t.backup)},
+		"metadata": map[string]any{"labels": labels},
 		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
 	})
 }

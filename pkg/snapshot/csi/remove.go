@@ -36,6 +36,7 @@ func (r remover) remove(ctx context.Context, objects []object, policy snapshotv1
 	if len(objects) == 0 {
 		return nil
 	}
+	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	errs := make([]error, len(objects))
@@ -46,9 +47,9 @@ func (r remover) remove(ctx context.Context, objects []object, policy snapshotv1
 	})
 	things := make([]removable, len(objects))
 	for i, o := range objects {
-		things[i] = removable{name: o.String(), driver: o.driver, content: o.content}
+		things[i] = removable{name: named(o, policy), driver: o.driver, content: o.content}
 	}
-	r.await(limited, things, errs, func(ctx context.Context, i int) (bool, error) { return r.isGone(ctx, &objects[i], policy) })
+	r.await(limited, began, things, errs, func(ctx context.Context, i int) (bool, error) { return r.isGone(ctx, &objects[i], policy) })
 	return errors.Join(errs...)
 }
 
@@ -127,7 +128,8 @@ func (c *Client) setPolicy(ctx context.Context, o object, policy snapshotv1.Dele
 			return nil, err
 		}
 	}
-	if content.Spec.DeletionPolicy == policy {
+	again := policy == snapshotv1.VolumeSnapshotContentDelete && content.Labels[kept] == isKept
+	if content.Spec.DeletionPolicy == policy && !again {
 		return content, nil
 	}
 	content, err = c.patchContent(ctx, o.content, policyPatch(policy))
@@ -144,9 +146,7 @@ func (c *Client) hold(ctx context.Context, content *snapshotv1.VolumeSnapshotCon
 	if content.DeletionTimestamp != nil || len(content.Finalizers) > 0 {
 		return nil
 	}
-	_, err := c.patchContent(ctx, content.Name, mustEncode(map[string]any{
-		"metadata": map[string]any{"finalizers": []string{contentFinalizer}},
-	}))
+	_, err := c.patchContent(ctx, content.Name, holdPatch(contentFinalizer))
 	if apierrors.IsInvalid(err) { // it is being deleted since now
 		return nil
 	}
@@ -231,14 +231,24 @@ func (c *Client) snapshotGone(ctx context.Context, o object) (bool, error) {
 	return err == nil && o.uid != "" && found.UID != o.uid, err
 }
 
+// holdPatch gives a content that has none its finalizer.
+func holdPatch(finalizer string) []byte {
+	return mustEncode(map[string]any{"metadata": map[string]any{"finalizers": []string{finalizer}}})
+}
+
 // metadataPatch sets labels or annotations.
 func metadataPatch(field string, values map[string]string) []byte {
 	return mustEncode(map[string]any{"metadata": map[string]any{field: values}})
 }
 
-// policyPatch sets a content's deletion policy.
+// policyPatch sets a content's deletion policy. What is to be deleted with its data is
+// nobody's any more, whatever an earlier attempt said of it.
 func policyPatch(policy snapshotv1.DeletionPolicy) []byte {
-	return mustEncode(map[string]any{"spec": map[string]any{"deletionPolicy": policy}})
+	patch := map[string]any{"spec": map[string]any{"deletionPolicy": policy}}
+	if policy == snapshotv1.VolumeSnapshotContentDelete {
+		patch["metadata"] = map[string]any{"labels": map[string]string{kept: notKept}}
+	}
+	return mustEncode(patch)
 }
 
 // mustEncode encodes maps of strings, which can't fail.

@@ -35,6 +35,7 @@ func (r remover) removeGroups(ctx context.Context, api *groupAPI, objects []grou
 	if len(objects) == 0 || api == nil {
 		return nil
 	}
+	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	errs, left := make([]error, len(objects)), make([]bool, len(objects))
@@ -45,9 +46,9 @@ func (r remover) removeGroups(ctx context.Context, api *groupAPI, objects []grou
 	})
 	things := make([]removable, len(objects))
 	for i, o := range objects {
-		things[i] = removable{name: o.String(), driver: o.driver, content: o.content}
+		things[i] = removable{name: named(o, policy), driver: o.driver, content: o.content}
 	}
-	r.await(limited, things, errs, func(ctx context.Context, i int) (bool, error) {
+	r.await(limited, began, things, errs, func(ctx context.Context, i int) (bool, error) {
 		gone, err := r.isGroupGone(ctx, api, &objects[i], policy)
 		left[i] = !gone
 		return gone, err
@@ -117,7 +118,11 @@ func (c *Client) findMembers(ctx context.Context, groups []groupObject) ([]objec
 // there is fine.
 func (c *Client) letGoOfGroup(ctx context.Context, api *groupAPI, o *groupObject, policy snapshotv1.DeletionPolicy) error {
 	o.asked = time.Now()
-	if _, err := c.findGroup(ctx, api, o); err != nil {
+	content, err := c.findGroup(ctx, api, o)
+	if err == nil && policy == snapshotv1.VolumeSnapshotContentDelete {
+		err = c.holdGroup(ctx, api, content)
+	}
+	if err != nil {
 		return err
 	}
 	if o.content != "" {
@@ -140,6 +145,22 @@ func (c *Client) letGoOfGroup(ctx context.Context, api *groupAPI, o *groupObject
 		return nil
 	}
 	return ignoreNotFound(retry(ctx, func() error { return api.contents(c).Delete(ctx, o.content, metav1.DeleteOptions{}) }))
+}
+
+// holdGroup does for the content of a group what hold does for one of a snapshot.
+func (c *Client) holdGroup(ctx context.Context, api *groupAPI, content *groupContent) error {
+	if content == nil || content.DeletionTimestamp != nil || len(content.Finalizers) > 0 {
+		return nil
+	}
+	patch := holdPatch(groupContentFinalizer)
+	err := retry(ctx, func() error {
+		_, err := api.patchContent(ctx, c, content.Name, patch)
+		return err
+	})
+	if apierrors.IsInvalid(err) { // it is being deleted since now
+		return nil
+	}
+	return ignoreNotFound(err)
 }
 
 // findGroup completes what is known of a group, and returns its content; nil when

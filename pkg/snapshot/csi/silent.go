@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -32,17 +33,16 @@ func (c *Client) remover() remover {
 // isSilent reports whether a driver has had its time already.
 func (r remover) isSilent(driver string) bool { return r.silent.has(driver) || r.known.has(driver) }
 
-// left notes what a driver has not removed.
-func (r remover) left(ctx context.Context, what removable) {
-	said := func() string { return r.why(ctx, what.content) }
-	r.known.add(what, said)
-	r.silent.add(what, func() string { return r.known.said(what.driver) })
+// left notes what a driver has not removed in the time since then.
+func (r remover) left(ctx context.Context, what removable, began time.Time) {
+	r.known.add(what, func() (string, time.Duration) { return r.why(ctx, what.content), time.Since(began) })
+	r.silent.add(what, func() (string, time.Duration) { return r.known.said(what.driver) })
 }
 
 // err is about the drivers that haven't done all of this removal in time.
 func (r remover) err() error {
 	var errs []error
-	for _, silence := range r.silent.all(r.patience) {
+	for _, silence := range r.silent.all() {
 		errs = append(errs, silence.Err)
 	}
 	return errors.Join(errs...)
@@ -50,8 +50,8 @@ func (r remover) err() error {
 
 // await looks for what has been asked to go, until it is gone or the time is up, which
 // nobody waits for where only silent drivers are left. It sets errs, and notes the
-// drivers that have become silent.
-func (r remover) await(ctx context.Context, things []removable, errs []error, gone func(ctx context.Context, i int) (bool, error)) {
+// drivers that have become silent since the removal began.
+func (r remover) await(ctx context.Context, began time.Time, things []removable, errs []error, gone func(ctx context.Context, i int) (bool, error)) {
 	var open []int
 	for i := range things {
 		if errs[i] == nil {
@@ -83,12 +83,20 @@ func (r remover) await(ctx context.Context, things []removable, errs []error, go
 		return
 	}
 	for _, i := range open {
-		r.left(ctx, things[i])
+		r.left(ctx, things[i], began)
 	}
 }
 
 // removable is what a person has to know of something that is to go.
 type removable struct{ name, driver, content string }
+
+// named is how a person is told of something that is to go by a policy.
+func named(what fmt.Stringer, policy snapshotv1.DeletionPolicy) string {
+	if policy == snapshotv1.VolumeSnapshotContentRetain {
+		return fmt.Sprintf("the object of %s (the data stays)", what)
+	}
+	return what.String()
+}
 
 // silences are drivers that have used up the time to remove their snapshots, by name.
 type silences struct {
@@ -98,9 +106,10 @@ type silences struct {
 
 // silence is such a driver. Its name is empty for what no controller took notice of.
 type silence struct {
-	left []string // the first of those that it has left
-	more int
-	said string
+	left  []string // the first of those that it has left
+	more  int
+	said  string
+	after time.Duration // for which it was waited for
 }
 
 func (s *silences) has(driver string) bool {
@@ -109,22 +118,22 @@ func (s *silences) has(driver string) bool {
 	return s.drivers[driver] != nil
 }
 
-// named is how many snapshots of a silent driver are named.
-const named = 3
+// mostNamed is how many snapshots of a silent driver are named.
+const mostNamed = 3
 
-// said is what a silent driver says.
-func (s *silences) said(driver string) string {
+// said is what a silent driver says, and for how long it was waited for.
+func (s *silences) said(driver string) (string, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.drivers[driver] == nil {
-		return ""
+		return "", 0
 	}
-	return s.drivers[driver].said
+	return s.drivers[driver].said, s.drivers[driver].after
 }
 
 // add notes that a driver hasn't removed something. What it says about that is asked
-// for once.
-func (s *silences) add(what removable, said func() string) {
+// for once, as is the time.
+func (s *silences) add(what removable, said func() (string, time.Duration)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.drivers == nil {
@@ -132,12 +141,13 @@ func (s *silences) add(what removable, said func() string) {
 	}
 	of := s.drivers[what.driver]
 	if of == nil {
-		of = &silence{said: said()}
+		of = &silence{}
+		of.said, of.after = said()
 		s.drivers[what.driver] = of
 	}
 	switch {
 	case slices.Contains(of.left, what.name):
-	case len(of.left) < named:
+	case len(of.left) < mostNamed:
 		of.left = append(of.left, what.name)
 	default:
 		of.more++
@@ -145,18 +155,18 @@ func (s *silences) add(what removable, said func() string) {
 }
 
 // all are the silent drivers, in the order of their names.
-func (s *silences) all(patience time.Duration) []Silence {
+func (s *silences) all() []Silence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []Silence
 	for _, driver := range slices.Sorted(maps.Keys(s.drivers)) {
-		all = append(all, Silence{Driver: driver, Err: &markedError{s.drivers[driver].undone(driver, patience)}})
+		all = append(all, Silence{Driver: driver, Err: &markedError{s.drivers[driver].undone(driver)}})
 	}
 	return all
 }
 
 // undone says that a driver takes its time.
-func (s *silence) undone(driver string, patience time.Duration) string {
+func (s *silence) undone(driver string) string {
 	whose := "its driver"
 	if driver != "" {
 		whose = fmt.Sprintf("driver %q", driver)
@@ -173,7 +183,15 @@ func (s *silence) undone(driver string, patience time.Duration) string {
 		said = " (" + said + ")"
 	}
 	return fmt.Sprintf("%s %s marked to be deleted, but %s has not done it within %s%s; it will when it works again; hint: see whether it and its csi-snapshotter run",
-		left, verb, whose, patience, said)
+		left, verb, whose, rounded(s.after), said)
+}
+
+// rounded is a time as a person wants to read it.
+func rounded(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second)
 }
 
 // why is what is said about a content that doesn't go; empty for nothing.
@@ -249,4 +267,4 @@ func (s *Sweep) Forget(ctx context.Context, backup, uid string) (int, error) {
 }
 
 // Silent are the drivers that have not done all in time, by name.
-func (s *Sweep) Silent() []Silence { return s.known.all(s.patience) }
+func (s *Sweep) Silent() []Silence { return s.known.all() }

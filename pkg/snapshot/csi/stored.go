@@ -131,16 +131,21 @@ func HandleOf(content *snapshotv1.VolumeSnapshotContent) (Handle, error) {
 	if handle.Snapshot == "" || handle.Driver == "" {
 		return Handle{}, fmt.Errorf("volume snapshot content %q names no snapshot of a driver", content.Name)
 	}
-	for _, key := range secretKeys()[:2] {
-		if content.Annotations[key.name] != "" && content.Annotations[key.namespace] != "" {
-			handle.SecretName, handle.SecretNamespace = content.Annotations[key.name], content.Annotations[key.namespace]
-			break
-		}
-	}
+	handle.SecretName, handle.SecretNamespace = deletionSecret(content.Annotations)
 	if members := content.Annotations[groupMembers]; members != "" {
 		if err := json.Unmarshal([]byte(members), &handle.GroupMembers); err != nil {
 			return Handle{}, fmt.Errorf("volume snapshot content %q: annotation %s: %w", content.Name, groupMembers, err)
 		}
 	}
 	return handle, nil
+}
+
+// deletionSecret is the Secret that a content names for its deletion; empty for none.
+func deletionSecret(content map[string]string) (name, namespace string) {
+	for _, key := range secretKeys()[:2] {
+		if content[key.name] != "" && content[key.namespace] != "" {
+			return content[key.name], content[key.namespace]
+		}
+	}
+	return "", ""
 }
