@@ -45,7 +45,7 @@ type Config struct {
 	Drivers Drivers
 	// SnapshotTimeout is how long a CSI driver may take to delete snapshots of a backup
 	// that expired or died; 0 means two minutes. One that takes longer is not waited
-	// for again.
+	// for again by the same chore.
 	SnapshotTimeout time.Duration
 }
 
