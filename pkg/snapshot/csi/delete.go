@@ -115,7 +115,7 @@ func (t temporary) destroy(ctx context.Context) (deleted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return t.awaitDeletion(ctx, set.GetResourceVersion())
+	return t.awaitDeletion(ctx, set)
 }
 
 // Exists asks a driver whether it has a snapshot. A driver that can't say is an error.

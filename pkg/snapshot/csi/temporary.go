@@ -180,23 +180,37 @@ var errNotAlone = errors.New("csi-snapshotter has not asked the driver to delete
 // awaitDeletion waits until the content is gone, and reports whether the driver has
 // deleted the snapshot: then csi-snapshotter has emptied the content's status first.
 // Where it only let go of the content, the status has still something to say.
-func (t temporary) awaitDeletion(ctx context.Context, version string) (deleted bool, err error) {
-	last, err := watchtools.Until(ctx, version, watcher{t}, func(event watch.Event) (bool, error) {
+//
+// A content that went without being held by its finalizer is no answer: csi-snapshotter
+// removes finalizers by name, at times that of a new content for one of this name that
+// it has just let go of. Then nobody has asked the driver.
+func (t temporary) awaitDeletion(ctx context.Context, set *unstructured.Unstructured) (deleted bool, err error) {
+	held := isHeld(set)
+	last, err := watchtools.Until(ctx, set.GetResourceVersion(), watcher{t}, func(event watch.Event) (bool, error) {
+		obj, ok := event.Object.(*unstructured.Unstructured)
+		held = held || ok && isHeld(obj)
 		return event.Type == watch.Deleted, nil
 	})
 	if err != nil {
 		return false, err
 	}
 	obj, ok := last.Object.(*unstructured.Unstructured)
-	if !ok {
+	switch {
+	case !ok:
 		return false, fmt.Errorf("watch a temporary content: got a %T", last.Object)
-	}
-	if t.handleOf(obj) != "" {
+	case !held:
+		return false, nil
+	case t.handleOf(obj) != "":
 		return false, errNotAlone
 	}
 	status, _, _ := unstructured.NestedMap(obj.Object, "status") // another type is none
 	_, ready := status["readyToUse"]
 	return status != nil && !ready, nil
+}
+
+// isHeld reports whether it is being deleted and a finalizer keeps it.
+func isHeld(obj *unstructured.Unstructured) bool {
+	return obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) > 0
 }
 
 // watcher watches a temporary content.
