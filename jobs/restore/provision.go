@@ -21,6 +21,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/cluster"
 	"github.com/kubectl-velero/kubectl-velero/pkg/ref"
+	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
 	"github.com/kubectl-velero/kubectl-velero/pkg/transform"
 )
 
@@ -296,7 +297,7 @@ const boundByController = "pv.kubernetes.io/bound-by-controller"
 // was free has the claim's class and size, and something else on it.
 func madeFor(driver string, pv *corev1.PersistentVolume) error {
 	const hint = "hint: delete the claim, see to it that %s, and restore again"
-	if csi := pv.Spec.CSI; csi == nil || driver != "" && !strings.EqualFold(csi.Driver, driver) {
+	if source := pv.Spec.CSI; source == nil || driver != "" && !strings.EqualFold(source.Driver, driver) {
 		return fmt.Errorf("its data isn't restored: its volume %q isn't of CSI driver %q, which has the snapshot; "+
 			hint, pv.Name, driver, "its storage class is one of that driver")
 	}
@@ -356,12 +357,16 @@ func (o *operation) dropSnapshot(ctx context.Context, c *claim) {
 	if !o.snapshots.anyOf(c.snapshot) {
 		return
 	}
-	for _, place := range []ref.Object{
-		{Resource: transform.VolumeSnapshots.WithVersion("v1"), Namespace: c.place.Namespace, Name: c.snapshot},
-		{Resource: transform.VolumeSnapshotContents.WithVersion("v1"), Name: c.snapshot},
+	snapshot := ref.Object{Resource: transform.VolumeSnapshots.WithVersion("v1"), Namespace: c.place.Namespace, Name: c.snapshot}
+	content := ref.Object{Resource: transform.VolumeSnapshotContents.WithVersion("v1"), Name: c.snapshot}
+	for _, step := range []func() error{
+		func() error { return o.writer.Delete(ctx, snapshot, "", "") },
+		func() error { return o.writer.MergePatch(ctx, content, csi.UnboundPatch()) },
+		func() error { return o.writer.Delete(ctx, content, "", "") },
 	} {
-		if err := o.writer.Delete(ctx, place, "", ""); err != nil && !apierrors.IsNotFound(err) {
-			o.Log.Warn("snapshot object not removed", "object", place.String(), "error", err)
+		if err := step(); err != nil && !apierrors.IsNotFound(err) {
+			o.Log.Warn("objects of a snapshot not removed", "snapshot", snapshot.String(), "content", content.Name, "error", err)
+			return
 		}
 	}
 }
