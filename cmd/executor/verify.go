@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 
 	"github.com/kubectl-velero/kubectl-velero/jobs/read"
 	"github.com/kubectl-velero/kubectl-velero/jobs/run"
@@ -22,17 +23,24 @@ whether they still have them, and print what they say. With a token, in a Job, t
 results are told once, on ` + read.Address + `, to whoever has it; also when nobody
 asks for two minutes, the Job ends.
 
-  READ_TOKEN_SHA256   hexadecimal SHA-256 of the token that requests must carry`,
+  READ_TOKEN_SHA256   hexadecimal SHA-256 of the token that requests must carry
+  STORAGE_TRUST       JSON that replaces what the storage location says of its
+                      storage's certificate: caCert is PEM in base64, insecure a
+                      bool`,
 		Example: "  executor verify-volumes --backup nightly --kubeconfig ~/.kube/config --credentials-file ./credentials",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			trust, err := settings.DecodeTrust(os.Getenv("STORAGE_TRUST"))
+			if err != nil {
+				return err
+			}
 			ctx, cancel, env, err := run.Start(cmd.Context(), *opts, "backup", opts.Namespace+"/"+cfg.Backup)
 			if err != nil {
 				return err
 			}
 			defer cancel()
 			run.KeepMemoryLow(ctx)
-			cfg.Env, cfg.TokenSHA256, cfg.Out = env, os.Getenv("READ_TOKEN_SHA256"), cmd.OutOrStdout()
+			cfg.Env, cfg.TokenSHA256, cfg.Trust, cfg.Out = env, os.Getenv("READ_TOKEN_SHA256"), trust, cmd.OutOrStdout()
 			summary, err := verify.Run(ctx, cfg)
 			return run.End(env.Log, report.Ended(summary, err))
 		},

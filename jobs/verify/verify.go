@@ -24,6 +24,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
 	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 
 	"github.com/kubectl-velero/kubectl-velero/jobs/internal/answer"
 	"github.com/kubectl-velero/kubectl-velero/jobs/read"
@@ -55,6 +56,8 @@ type Config struct {
 	// Location is the storage location of a backup that has no Backup object; with
 	// one it may be empty.
 	Location string
+	// Trust replaces what the storage location says about its storage's certificate.
+	Trust settings.Trust
 	// Timeout is how long a CSI driver may take to answer; 0 means a minute.
 	Timeout time.Duration
 	// Drivers are the CSI drivers of the cluster; nil means those that Env leads to.
@@ -132,7 +135,7 @@ func (c Config) findLocation(ctx context.Context) (*velerov1.BackupStorageLocati
 	if err != nil {
 		return nil, fmt.Errorf("read storage location %q: %w", name, err)
 	}
-	return location, nil
+	return c.Trust.Of(location)
 }
 
 func refuse(format string, args ...any) error {

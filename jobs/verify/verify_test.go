@@ -32,6 +32,7 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot"
 	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
 	"github.com/kubectl-velero/kubectl-velero/pkg/store"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 const (
@@ -107,7 +108,13 @@ func config(t *testing.T, files map[string]string, d drivers, cloud disks) verif
 	api := apitest.New(t)
 	velero, kube, dynamic := api.Clients()
 	api.Add("/apis/storage.k8s.io/v1/csidrivers", &storagev1.CSIDriver{ObjectMeta: metav1.ObjectMeta{Name: "dir"}})
-	api.Add(veleroNamespace+"backupstoragelocations", &velerov1.BackupStorageLocation{ObjectMeta: metav1.ObjectMeta{Name: "default"}})
+	api.Add(veleroNamespace+"backupstoragelocations", &velerov1.BackupStorageLocation{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+		Spec: velerov1.BackupStorageLocationSpec{
+			Provider:      "aws",
+			ObjectStorage: &velerov1.ObjectStorageLocation{Bucket: "b", CACert: []byte("old")},
+		},
+	})
 	api.Add(veleroNamespace+"volumesnapshotlocations", &velerov1.VolumeSnapshotLocation{ObjectMeta: metav1.ObjectMeta{Name: "aws"}})
 	api.Add(veleroNamespace+"backups", &velerov1.Backup{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Spec: velerov1.BackupSpec{StorageLocation: "default"}})
 	bucket := memstore.New(files)
@@ -284,5 +291,24 @@ func TestPrinted(t *testing.T) {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("no %q in:\n%s", line, out.String())
 		}
+	}
+}
+
+// TestTrust opens the bucket as the user trusts it, not as its location says.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, shop(nil), drivers{}, nil)
+	open := cfg.OpenStore
+	var opened *velerov1.BackupStorageLocation
+	cfg.OpenStore = func(ctx context.Context, location *velerov1.BackupStorageLocation) (store.Bucket, error) {
+		opened = location
+		return open(ctx, location)
+	}
+	cfg.Trust = settings.Trust{CACert: []byte("pem")}
+	if told, end := ask(t, cfg); end.Reason != "" || len(told) != 0 {
+		t.Errorf("%q, %+v", told, end)
+	}
+	if got := string(opened.Spec.ObjectStorage.CACert); got != "pem" {
+		t.Errorf("opened with certificate %q", got)
 	}
 }

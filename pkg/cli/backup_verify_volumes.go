@@ -51,6 +51,9 @@ func (s *session) openVolumes(ctx context.Context, name string) (*reader.Volumes
 	if err != nil {
 		return nil, fmt.Errorf("backup %q: %w", name, err)
 	}
+	if _, err := s.trust.Of(location); err != nil {
+		return nil, err
+	}
 	snapshots, err := s.snapshotLocationsOf(ctx, backup)
 	if err != nil {
 		return nil, fmt.Errorf("backup %q: %w", name, err)
@@ -60,7 +63,7 @@ func (s *session) openVolumes(ctx context.Context, name string) (*reader.Volumes
 		return nil, err
 	}
 	return reader.OpenVolumes(ctx, reader.VolumesConfig{
-		Cluster: s.cluster(template), Backup: name, Location: location, SnapshotLocations: snapshots,
+		Cluster: s.cluster(template), Backup: name, Location: location, SnapshotLocations: snapshots, Trust: s.trust,
 	})
 }
 

@@ -33,7 +33,7 @@ func (o *locationFlags) add(fs *pflag.FlagSet) {
 	fs.Var(&o.credential, "credential", "The Secret with the storage's credentials, and the key in it: SECRET=KEY. Default: those given at installation.")
 	fs.StringVar(&o.caCert, "cacert", "", "File with the certificates, in PEM, that the storage's own is checked against. They are stored in the location.")
 	fs.Var(&o.caCertRef, "cacert-ref", "The Secret with such certificates, and the key in it: SECRET=KEY.")
-	flag.AddOptionalBool(fs, &o.insecure, "insecure-skip-tls-verify", "Don't check the storage's certificate: the same as --config "+insecureKey+"=true.")
+	flag.AddOptionalBool(fs, &o.insecure, "insecure-skip-tls-verify", "Don't check the storage's certificate: the same as --config "+settings.InsecureKey+"=true.")
 	fs.StringVar(&o.claim, "pvc", "", "With the provider filesystem: the PersistentVolumeClaim that holds the backups; the same as --config "+settings.FilesystemClaimKey+"=NAME.")
 	fs.Var(&o.accessMode, "access-mode", "Whether backups may be written there: ReadWrite or ReadOnly.")
 	fs.Var(&o.syncPeriod, "backup-sync-period", "How often backups that others wrote there are brought into the cluster, by the hourly maintenance; 0 for never. Default: each time.")
@@ -73,9 +73,9 @@ func (o *locationFlags) applyInsecure(spec *velerov1.BackupStorageLocationSpec) 
 	switch value := o.insecure.Value; {
 	case value == nil:
 	case *value:
-		spec.Config = with(spec.Config, insecureKey, "true")
+		spec.Config = with(spec.Config, settings.InsecureKey, "true")
 	default:
-		delete(spec.Config, insecureKey)
+		delete(spec.Config, settings.InsecureKey)
 	}
 }
 

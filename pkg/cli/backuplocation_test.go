@@ -272,43 +272,6 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-func TestBucketTrust(t *testing.T) {
-	t.Parallel()
-	own := location("x", func(l *velerov1.BackupStorageLocation) {
-		l.Spec.Config = map[string]string{"region": "x"}
-		l.Spec.ObjectStorage.CACertRef = selectorOf("ca", "ca.crt")
-	})
-	disk := location("disk", func(l *velerov1.BackupStorageLocation) { l.Spec.Provider = "filesystem" })
-	for name, test := range map[string]struct {
-		trust    bucketTrust
-		location velerov1.BackupStorageLocation
-		want     func(*velerov1.BackupStorageLocation)
-	}{
-		"nothing": {bucketTrust{}, own, func(*velerov1.BackupStorageLocation) {}},
-		"a certificate": {bucketTrust{caCert: []byte("pem")}, own, func(l *velerov1.BackupStorageLocation) {
-			l.Spec.ObjectStorage.CACert, l.Spec.ObjectStorage.CACertRef = []byte("pem"), nil
-		}},
-		"anybody":  {bucketTrust{insecure: true}, own, func(l *velerov1.BackupStorageLocation) { l.Spec.Config["insecureSkipTLSVerify"] = "true" }},
-		"a volume": {bucketTrust{insecure: true, caCert: []byte("pem")}, disk, func(*velerov1.BackupStorageLocation) {}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			before, want := test.location.DeepCopy(), test.location.DeepCopy()
-			test.want(want)
-			got, err := test.trust.of(&test.location)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
-			}
-			if diff := cmp.Diff(before, &test.location); diff != "" {
-				t.Errorf("changed what it was given: %s", diff)
-			}
-		})
-	}
-}
-
 // TestBucketFlags is not parallel: it sets the environment.
 func TestBucketFlags(t *testing.T) {
 	text := validCertificate(t)
@@ -341,8 +304,8 @@ func TestBucketFlags(t *testing.T) {
 			if err == nil && test.wantErr != "" || err != nil && err.Error() != test.wantErr {
 				t.Fatalf("got %v, want %s", err, test.wantErr)
 			}
-			if !bytes.Equal(trust.caCert, test.want) || errOut.String() != test.warning {
-				t.Errorf("got %q, told %q", trust.caCert, errOut.String())
+			if !bytes.Equal(trust.CACert, test.want) || errOut.String() != test.warning {
+				t.Errorf("got %q, told %q", trust.CACert, errOut.String())
 			}
 		})
 	}

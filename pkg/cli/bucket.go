@@ -26,7 +26,7 @@ func (s *session) openBucket(ctx context.Context, location, name, prefix string)
 	if err != nil {
 		return nil, err
 	}
-	if bsl, err = s.trust.of(bsl); err != nil {
+	if bsl, err = s.trust.Of(bsl); err != nil {
 		return nil, err
 	}
 	cfg := reader.Config{Cluster: s.cluster(template), Location: bsl, Name: name, Prefixes: []string{prefix}}

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/cli/flag"
 	"github.com/kubectl-velero/kubectl-velero/pkg/install"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 const installExamples = `  # AWS, with credentials in a file
@@ -107,7 +108,7 @@ func (fl *installFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&fl.prefix, "prefix", "", "Path in the bucket below which everything is kept.")
 	flags.Var(&fl.locationConfig, "backup-location-config", "Settings of the default location, such as region=us-east-1,s3Url=https://s3.example.com.")
 	flags.StringVar(&fl.cacert, "cacert", "", "File with the certificates, in PEM, that the storage's own is checked against.")
-	flags.BoolVar(&fl.insecure, "insecure-skip-tls-verify", false, "Don't check the storage's certificate: the same as --backup-location-config "+insecureKey+"=true.")
+	flags.BoolVar(&fl.insecure, "insecure-skip-tls-verify", false, "Don't check the storage's certificate: the same as --backup-location-config "+settings.InsecureKey+"=true.")
 	flags.StringVar(&fl.encryptionKey, "encryption-key-file", "", "With the provider aws: file with the key of 32 bytes that the server is to encrypt objects with (SSE-C). Who loses it loses the backups.")
 	fl.volume.add(flags)
 	fl.snapshots.add(flags)

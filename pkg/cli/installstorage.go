@@ -131,7 +131,7 @@ func (fl *installFlags) readFolder(l *install.Location) error {
 // readConnection takes over how the storage is reached and what it encrypts with.
 func (fl *installFlags) readConnection(o *install.Options, provider string) (err error) {
 	if fl.insecure {
-		o.Location.Config = with(o.Location.Config, insecureKey, "true")
+		o.Location.Config = with(o.Location.Config, settings.InsecureKey, "true")
 	}
 	if fl.cacert != "" {
 		if o.Location.CACert, err = readCACert("--cacert", fl.cacert); err != nil {

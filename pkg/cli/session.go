@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/client"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 // session is one command's connection to the cluster. Making it makes no
@@ -26,7 +27,7 @@ type session struct {
 	velero    *client.Client
 	observer  *launch.Observer
 	// trust is how buckets are opened for reading.
-	trust bucketTrust
+	trust settings.Trust
 }
 
 func (f *Factory) connect() (*session, error) {

@@ -31,13 +31,7 @@ func writeCertificates(dir, listen string, names ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	ca := template("testbed CA")
-	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
+	ca, caKey, caPEM, err := newAuthority()
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +55,35 @@ func writeCertificates(dir, listen string, names ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	caPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
 	return caPEM, errors.Join(
 		os.WriteFile(filepath.Join(dir, caFile), caPEM, 0o644),
 		os.WriteFile(filepath.Join(dir, certificateFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
 		os.WriteFile(filepath.Join(dir, keyFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
 	)
+}
+
+// newAuthority makes a CA with its key, and its certificate in PEM.
+func newAuthority() (*x509.Certificate, *ecdsa.PrivateKey, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ca := template("testbed CA")
+	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return ca, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+}
+
+// WriteAuthority writes the certificate of a CA that has signed nothing.
+func WriteAuthority(path string) error {
+	_, _, certificate, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, certificate, 0o644)
 }
 
 func template(commonName string) *x509.Certificate {

@@ -13,6 +13,7 @@ import (
 	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
 	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 // volumesDeadline is how long the Job may take that looks for the data of volumes.
@@ -26,6 +27,8 @@ type VolumesConfig struct {
 	// Location is the backup's, SnapshotLocations those that it was made with.
 	Location          *velerov1.BackupStorageLocation
 	SnapshotLocations []velerov1.VolumeSnapshotLocation
+	// Trust replaces what Location says about the storage's certificate.
+	Trust settings.Trust
 }
 
 // Volumes is an open connection to a Job that looks whether the saved data of a
@@ -53,7 +56,7 @@ func (v *Volumes) build(cfg VolumesConfig) *batchv1.Job {
 	return launch.Job(cfg.Template, launch.Operation{
 		Kind: velerov1.OperationVerify, Namespace: cfg.Namespace, Name: cfg.Backup, UID: uuid.NewUUID(),
 		Args:     []string{"verify-volumes", "--backup", cfg.Backup},
-		Env:      []corev1.EnvVar{v.tokenHash()},
+		Env:      []corev1.EnvVar{v.tokenHash(), {Name: "STORAGE_TRUST", Value: cfg.Trust.Encode()}},
 		Location: cfg.Location, SnapshotLocations: cfg.SnapshotLocations,
 		TTL:      launch.ShortTTL,
 		Deadline: volumesDeadline,

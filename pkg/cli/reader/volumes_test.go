@@ -3,11 +3,16 @@ package reader
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
+	velerov1 "github.com/kubectl-velero/kubectl-velero/pkg/apis/velero/v1"
+	"github.com/kubectl-velero/kubectl-velero/pkg/launch"
 	"github.com/kubectl-velero/kubectl-velero/pkg/report"
+	"github.com/kubectl-velero/kubectl-velero/pkg/store/settings"
 )
 
 func TestVolumesRun(t *testing.T) {
@@ -59,5 +64,36 @@ func TestVolumesRun(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestVolumesJob is told whom the user trusts, and no secret.
+func TestVolumesJob(t *testing.T) {
+	t.Parallel()
+	cfg := VolumesConfig{
+		Cluster: Cluster{Namespace: "velero", Template: &corev1.PodTemplate{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: launch.ContainerName}}}}}},
+		Backup:  "shop", Location: &velerov1.BackupStorageLocation{}, Trust: settings.Trust{CACert: []byte("pem"), Insecure: true},
+	}
+	s, err := newServer(cfg.Cluster, velerov1.OperationVerify, "look")
+	if err != nil {
+		t.Fatal(err)
+	}
+	container := (&Volumes{server: s}).build(cfg).Spec.Template.Spec.Containers[0]
+	if diff := cmp.Diff([]string{"verify-volumes", "--backup", "shop"}, container.Args); diff != "" {
+		t.Errorf("args (-want +got):\n%s", diff)
+	}
+	var trusted settings.Trust
+	for _, env := range container.Env {
+		if strings.Contains(env.Value, s.token) {
+			t.Errorf("the token itself is in %s", env.Name)
+		}
+		if env.Name == "STORAGE_TRUST" {
+			if trusted, err = settings.DecodeTrust(env.Value); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if diff := cmp.Diff(cfg.Trust, trusted); diff != "" {
+		t.Errorf("trust (-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,8 @@ package tests
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/compare"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/provider"
 	"github.com/kubectl-velero/kubectl-velero/testdata/e2e/shop"
+	"github.com/kubectl-velero/kubectl-velero/testdata/testenv"
 )
 
 // elsewhere is a place for backups that isn't the tests' S3 server.
@@ -23,12 +26,14 @@ type elsewhere struct {
 	// recover is how a cluster that has lost its records gets them back before a
 	// restore; nil leaves it to the restore.
 	recover []string
+	// beside is what else is shown with a backup; nil for nothing.
+	beside func(s *session, b stored)
 }
 
 // places are the providers beside S3. LOCATION stands for the location's name.
 var places = []elsewhere{
 	{provider: "azure", create: (*session).azureLocation, recover: []string{"kubectl", "velero", "backup-location", "sync", "LOCATION"}},
-	{provider: "gcp", create: (*session).gcpLocation},
+	{provider: "gcp", create: (*session).gcpLocation, beside: (*session).trustsItself},
 	{provider: "filesystem", create: (*session).volumeLocation, recover: []string{"kubectl", "velero", "backup", "get", "--sync"}},
 }
 
@@ -90,6 +95,24 @@ func (b stored) backUp(s *session) {
 	if got := s.must("kubectl", "velero", "backup-location", "get", b.location); !strings.Contains(got, string(velerov1.BackupStorageLocationPhaseAvailable)) {
 		s.t.Errorf("location: %s", got)
 	}
+	if b.beside != nil {
+		b.beside(s, b)
+	}
+}
+
+// trustsItself reads a backup whose location has a certificate that isn't the
+// storage's, with the right one at hand.
+func (s *session) trustsItself(b stored) {
+	dir := s.t.TempDir()
+	wrong, right := filepath.Join(dir, "wrong.crt"), filepath.Join(dir, "right.crt")
+	s.check(os.WriteFile(right, b.here.CACert, 0o600))
+	s.check(testenv.WriteAuthority(wrong))
+	s.must("kubectl", "velero", "backup-location", "set", b.location, "--cacert", wrong)
+	if result := s.exits(1, "kubectl", "velero", "backup", "verify", b.backup, "--volumes"); !strings.Contains(result.Stderr, "certificate") {
+		s.t.Errorf("verify with the wrong certificate: %s", result.Stderr)
+	}
+	s.must("kubectl", "velero", "backup", "verify", b.backup, "--volumes", "--cacert", right)
+	s.must("kubectl", "velero", "backup-location", "set", b.location, "--cacert", right)
 }
 
 // comesBack loses the application and the records, restores, and cleans up.
