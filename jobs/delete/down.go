@@ -61,14 +61,48 @@ func (o *operation) checkDown() error {
 
 // ask has a driver or location delete something, unless it is down, and notes when it
 // has taken too long.
-func (r *removal) ask(ctx context.Context, whom string, remove func() error) error {
+func (r *removal) ask(ctx context.Context, whom string, remove func(timeout time.Duration) error) error {
 	if r.o.Down.has(whom) {
 		return fmt.Errorf("%s wasn't asked: it took too long about another snapshot", whom)
 	}
+	timeout := r.patience.of(whom, r.o.snapshotTimeout())
 	begin := time.Now()
-	err := remove()
-	if err != nil && ctx.Err() == nil && time.Since(begin) >= r.o.snapshotTimeout() {
+	err := remove(timeout)
+	late := err != nil && time.Since(begin) >= timeout
+	if late && ctx.Err() == nil {
 		r.o.Down.add(whom)
 	}
+	r.patience.note(whom, late)
 	return err
+}
+
+// brief is how long a driver that is slow may take for a snapshot.
+const brief = 10 * time.Second
+
+// patience remembers which drivers are slow: those that took all the time that there
+// was for their last snapshot, and didn't delete it. Each is asked for every one of its
+// snapshots, since what keeps one may be its own; but one that answers nothing doesn't
+// take its whole time for each. The zero value knows of none. It is safe for concurrent
+// use.
+type patience struct {
+	mu   sync.Mutex
+	slow map[string]bool
+}
+
+func (p *patience) of(whom string, whole time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slow[whom] {
+		return min(brief, whole)
+	}
+	return whole
+}
+
+func (p *patience) note(whom string, late bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slow == nil {
+		p.slow = map[string]bool{}
+	}
+	p.slow[whom] = late
 }

@@ -22,13 +22,15 @@ import (
 // less go slower by themselves.
 const snapshotsAtOnce = 20
 
-// DefaultSnapshotTimeout is how long a CSI driver may take to delete one snapshot.
+// DefaultSnapshotTimeout is how long a CSI driver may take to delete one snapshot,
+// unless it has just let that pass for another.
 const DefaultSnapshotTimeout = 5 * time.Minute
 
 // removal deletes the snapshots of a backup and collects what goes wrong.
 type removal struct {
-	o     *operation
-	tasks errgroup.Group
+	o        *operation
+	tasks    errgroup.Group
+	patience patience
 
 	mu sync.Mutex // guards what follows
 	// total and left count snapshots: all, and those that could not be deleted.
@@ -130,8 +132,8 @@ func (r *removal) csi(ctx context.Context) {
 			groups[group] = 0
 		}
 		r.tasks.Go(func() error {
-			err := r.ask(ctx, driverName(s.Handle.Driver), func() error {
-				return r.o.snapshots.drivers.Delete(ctx, s.Handle, r.o.snapshotTimeout())
+			err := r.ask(ctx, driverName(s.Handle.Driver), func(timeout time.Duration) error {
+				return r.o.snapshots.drivers.Delete(ctx, s.Handle, timeout)
 			})
 			r.done(n, s.Handle.Snapshot, s.Volume, err)
 			return nil
@@ -157,7 +159,7 @@ func (r *removal) native(ctx context.Context) {
 }
 
 func (r *removal) disk(ctx context.Context, s saved.Native) {
-	err := r.ask(ctx, locationTitle(s.Location), func() error { return r.o.snapshots.locations[s.Location].Delete(ctx, s.Snapshot) })
+	err := r.ask(ctx, locationTitle(s.Location), func(time.Duration) error { return r.o.snapshots.locations[s.Location].Delete(ctx, s.Snapshot) })
 	if errors.Is(err, snapshot.ErrInUse) && !strings.Contains(err.Error(), "hint: ") {
 		err = fmt.Errorf("%w; hint: delete what was made from it", err)
 	}
