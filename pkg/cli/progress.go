@@ -39,7 +39,19 @@ func stage(s launch.State, v launch.Verdict) string {
 	case s.CR.Total == 0:
 		return "starting"
 	}
-	return fmt.Sprintf("%d of %d items", s.CR.Done, s.CR.Total)
+	return fmt.Sprintf("%d of %d items", s.CR.Done, s.CR.Total) + snapshotStage(s.CR)
+}
+
+// snapshotStage says how many snapshots of volumes can be used, while there are others.
+func snapshotStage(cr launch.CR) string {
+	if cr.SnapshotsReady >= cr.Snapshots {
+		return ""
+	}
+	text := fmt.Sprintf(", %d of %d snapshots", cr.SnapshotsReady, cr.Snapshots)
+	if cr.Copied != "" {
+		text += " (" + cr.Copied + " copied)"
+	}
+	return text
 }
 
 // lines tells what changes, line by line, and no more often than every few

@@ -26,6 +26,9 @@ func TestLines(t *testing.T) {
 	items := func(done, total int) launch.State {
 		return launch.State{Pods: pods, CR: launch.CR{Done: done, Total: total}}
 	}
+	snapshots := func(done, ready int, copied string) launch.State {
+		return launch.State{Pods: pods, CR: launch.CR{Done: done, Total: 10, Snapshots: 5, SnapshotsReady: ready, Copied: copied}}
+	}
 	story := []struct {
 		after time.Duration
 		state launch.State
@@ -40,7 +43,9 @@ func TestLines(t *testing.T) {
 		{9 * time.Second, items(1, 10), working},
 		{11 * time.Second, items(4, 10), working},
 		{15 * time.Second, items(4, 10), working}, // nothing changed
-		{70 * time.Second, items(10, 10), working},
+		{30 * time.Second, snapshots(10, 1, "42%"), working},
+		{40 * time.Second, snapshots(10, 4, ""), working},
+		{70 * time.Second, snapshots(10, 5, ""), working},
 		{71 * time.Second, items(10, 10), launch.Verdict{Standing: launch.Ended, Outcome: report.Completed}},
 	}
 	var out bytes.Buffer
@@ -57,6 +62,8 @@ warning: image can't be pulled
 hint: load it
   8s starting
  11s 4 of 10 items
+ 30s 10 of 10 items, 1 of 5 snapshots (42% copied)
+ 40s 10 of 10 items, 4 of 5 snapshots
 1m10s 10 of 10 items
 `, "\n")
 	if diff := cmp.Diff(want, out.String()); diff != "" {

@@ -28,7 +28,11 @@ type CR struct {
 	Warnings, Errors int
 	// Total and Done count items; Total is 0 while it isn't known.
 	Total, Done int
-	Created     time.Time
+	// Snapshots counts the snapshots of volumes that were asked for, SnapshotsReady
+	// those that can be used; Copied says how much of disks is copied, as "42%".
+	Snapshots, SnapshotsReady int
+	Copied                    string
+	Created                   time.Time
 	// Heartbeat is when the executor was last alive; zero before it started.
 	Heartbeat time.Time
 	// Committing is set from just before the commit marker is written.
@@ -48,6 +52,9 @@ func BackupCR(b *velerov1.Backup) CR {
 	if p := b.Status.Progress; p != nil {
 		cr.Total, cr.Done = p.TotalItems, p.ItemsBackedUp
 	}
+	cr.Snapshots = b.Status.VolumeSnapshotsAttempted + b.Status.CSIVolumeSnapshotsAttempted
+	cr.SnapshotsReady = b.Status.VolumeSnapshotsCompleted + b.Status.CSIVolumeSnapshotsCompleted
+	cr.Copied = b.Annotations[velerov1.DisksCopiedAnnotation]
 	cr.Reasons = reasons(b.Status.FailureReason, b.Status.ValidationErrors, b.Annotations)
 	return cr
 }
