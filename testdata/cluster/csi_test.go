@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/kubectl-velero/kubectl-velero/testdata/cluster/internal/cluster"
 )
@@ -56,8 +55,9 @@ func (b bed) snapshot(name string) {
 }
 
 func TestCSI(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, "e2e-csi")
-	b.up("full", 60*time.Second, "--csi")
+	b.up("full", "--csi")
 	b.pod("first", "", "echo one > /data/file")
 	b.snapshot("one")
 	const source = ", dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: one}"
@@ -71,7 +71,7 @@ func TestCSI(t *testing.T) {
 	}
 
 	b.crash("kubelet")
-	b.up("full", 60*time.Second)
+	b.up("full")
 	b.pod("third", source, "cat /data/file")
 }
 
