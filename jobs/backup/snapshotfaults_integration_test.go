@@ -134,7 +134,7 @@ func TestADriverThatIsGone(t *testing.T) {
 	d.data("a", "b")
 	d.KillDriver(t)
 	d.whenGivenUp(func() { d.StartDriver(t) })
-	_, after := d.backUp("one", report.PartiallyFailed, d.only(within(3*time.Second, time.Minute)))
+	_, after := d.backUp("one", report.PartiallyFailed, d.only(within(8*time.Second, time.Minute)))
 	_, errors := d.results("one")
 	if after.Status.CSIVolumeSnapshotsCompleted != 0 || len(errors) != 2 || !strings.Contains(errors[0], d.Driver) {
 		t.Errorf("status %+v, errors %q", after.Status, errors)

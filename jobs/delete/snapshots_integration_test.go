@@ -139,7 +139,7 @@ func TestADriverThatRefuses(t *testing.T) {
 	used := backup.Handles()[1]
 	w.Driver.Fault(t, testenv.CSIFault{Method: "DeleteSnapshot", ID: used, Code: "FailedPrecondition", Message: "a clone needs it"})
 	w.Cloud.UseSnapshot(backup.Disk(), "ami-1")
-	got := removed(t, w, "shop", 5*time.Second)
+	got := removed(t, w, "shop", 12*time.Second)
 	if got.Outcome != report.Failed || !strings.HasPrefix(got.Reason, "2 of 4 snapshots could not be deleted, the first: ") {
 		t.Errorf("%+v", got)
 	}

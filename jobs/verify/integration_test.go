@@ -35,7 +35,7 @@ func TestSnapshotsOnRealServers(t *testing.T) {
 
 	w.Driver.Fault(t, testenv.CSIFault{Method: "ListSnapshots", ID: backup.Handles()[0], Code: "Unavailable", Message: "back in a minute"})
 	w.Cloud.DeleteSnapshot(backup.Disk())
-	cfg.Timeout = 3 * time.Second
+	cfg.Timeout = 10 * time.Second
 	told, end := ask(t, cfg)
 	if end.Missing != 1 || end.OK != 2 || end.Unknown != 1 {
 		t.Errorf("%+v: %s", end, strings.Join(told, "\n"))

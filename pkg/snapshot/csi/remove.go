@@ -36,15 +36,15 @@ func (r remover) remove(ctx context.Context, objects []object, policy snapshotv1
 	if len(objects) == 0 {
 		return nil
 	}
-	began := time.Now()
-	limited, cancel := context.WithTimeout(ctx, r.patience)
-	defer cancel()
 	errs := make([]error, len(objects))
 	r.each(len(objects), func(i int) {
-		if err := r.letGo(limited, &objects[i], policy); err != nil {
+		if err := r.letGo(ctx, &objects[i], policy); err != nil {
 			errs[i] = fmt.Errorf("remove %s: %w", objects[i], err)
 		}
 	})
+	began := time.Now() // what is marked is the drivers' now
+	limited, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
 	things := make([]removable, len(objects))
 	for i, o := range objects {
 		things[i] = removable{name: named(o, policy), driver: o.driver, content: o.content}

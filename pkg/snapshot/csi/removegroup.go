@@ -35,15 +35,15 @@ func (r remover) removeGroups(ctx context.Context, api *groupAPI, objects []grou
 	if len(objects) == 0 || api == nil {
 		return nil
 	}
-	began := time.Now()
-	limited, cancel := context.WithTimeout(ctx, r.patience)
-	defer cancel()
 	errs, left := make([]error, len(objects)), make([]bool, len(objects))
 	r.each(len(objects), func(i int) {
-		if err := r.letGoOfGroup(limited, api, &objects[i], policy); err != nil {
+		if err := r.letGoOfGroup(ctx, api, &objects[i], policy); err != nil {
 			errs[i] = fmt.Errorf("remove %s: %w", objects[i], err)
 		}
 	})
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
 	things := make([]removable, len(objects))
 	for i, o := range objects {
 		things[i] = removable{name: named(o, policy), driver: o.driver, content: o.content}

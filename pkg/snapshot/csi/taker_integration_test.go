@@ -210,7 +210,7 @@ func TestDriverNeverAnswers(t *testing.T) {
 	claims := w.claims(1)
 	w.KillDriver(t)
 	w.client.patience = 2 * time.Second
-	taker := w.taker(Options{Cut: 2 * time.Second})
+	taker := w.taker(Options{Cut: 6 * time.Second})
 	errs := errsOf(w.cut(taker, claims...))
 	if !strings.Contains(errs["data-0"], "the driver has not answered; hint: ") {
 		t.Errorf("errors = %v", errs)
@@ -363,7 +363,7 @@ func TestDeleteRefused(t *testing.T) {
 	w.must(taker.Keep(t.Context()))
 	w.must(taker.Release(t.Context()))
 	w.Fault(t, testenv.CSIFault{Method: "DeleteSnapshot", Code: "FailedPrecondition", Message: "a clone needs it"})
-	err := w.client.Delete(t.Context(), handle, 4*time.Second)
+	err := w.client.Delete(t.Context(), handle, 10*time.Second)
 	if err == nil || !strings.Contains(err.Error(), "Failed to delete snapshot") || !strings.Contains(err.Error(), "hint: ") {
 		t.Errorf("delete: %v", err)
 	}
