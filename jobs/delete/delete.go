@@ -45,8 +45,9 @@ type Config struct {
 	Force bool
 	// Drivers are the CSI drivers of the cluster; nil means those that Env leads to.
 	Drivers Drivers
-	// SnapshotTimeout is how long a CSI driver may take to delete one snapshot; 0
-	// means DefaultSnapshotTimeout.
+	// SnapshotTimeout is how long a CSI driver may take to delete one snapshot, unless
+	// it has let that pass for another and deleted none meanwhile: then it has a
+	// minute at most. 0 means DefaultSnapshotTimeout.
 	SnapshotTimeout time.Duration
 	// Down is what deletions tell each other of drivers and snapshot locations; nil for
 	// one that is alone.

@@ -65,44 +65,67 @@ func (r *removal) ask(ctx context.Context, whom string, remove func(timeout time
 	if r.o.Down.has(whom) {
 		return fmt.Errorf("%s wasn't asked: it took too long about another snapshot", whom)
 	}
-	timeout := r.patience.of(whom, r.o.snapshotTimeout())
-	begin := time.Now()
+	whole := r.o.snapshotTimeout()
+	timeout, begin := r.patience.of(whom, whole), time.Now()
 	err := remove(timeout)
-	late := err != nil && time.Since(begin) >= timeout
-	if late && ctx.Err() == nil {
-		r.o.Down.add(whom)
+	if err == nil {
+		r.patience.worked(whom)
+		return nil
 	}
-	r.patience.note(whom, late)
+	if ctx.Err() != nil || time.Since(begin) < timeout {
+		return err
+	}
+	r.o.Down.add(whom)
+	r.patience.late(whom, begin)
+	if timeout < whole {
+		return fmt.Errorf("not within %s: %w", timeout, err)
+	}
 	return err
 }
 
-// brief is how long a driver that is slow may take for a snapshot.
-const brief = 10 * time.Second
+// brief is how long a driver that does nothing may take for a snapshot: as long as
+// csi-snapshotter gives it for one call.
+const brief = time.Minute
 
-// patience remembers which drivers are slow: those that took all the time that there
-// was for their last snapshot, and didn't delete it. Each is asked for every one of its
-// snapshots, since what keeps one may be its own; but one that answers nothing doesn't
-// take its whole time for each. The zero value knows of none. It is safe for concurrent
-// use.
+// patience remembers which drivers do nothing: those that took all the time that there
+// was for a snapshot, and deleted no other meanwhile. Each is still asked for every one
+// of its snapshots, since what keeps one may be its own, but not for the whole time.
+// The zero value knows of none. It is safe for concurrent use.
 type patience struct {
-	mu   sync.Mutex
-	slow map[string]bool
+	mu      sync.Mutex
+	idle    map[string]bool
+	deleted map[string]time.Time // when it last did
 }
 
+// of is how long it may take for its next snapshot.
 func (p *patience) of(whom string, whole time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.slow[whom] {
+	if p.idle[whom] {
 		return min(brief, whole)
 	}
 	return whole
 }
 
-func (p *patience) note(whom string, late bool) {
+func (p *patience) worked(whom string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.slow == nil {
-		p.slow = map[string]bool{}
+	if p.deleted == nil {
+		p.deleted = map[string]time.Time{}
 	}
-	p.slow[whom] = late
+	p.deleted[whom] = time.Now()
+	delete(p.idle, whom)
+}
+
+// late notes that what it was asked for at begin was not done in time.
+func (p *patience) late(whom string, begin time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.deleted[whom].After(begin) {
+		return
+	}
+	if p.idle == nil {
+		p.idle = map[string]bool{}
+	}
+	p.idle[whom] = true
 }

@@ -14,39 +14,46 @@ import (
 	"github.com/kubectl-velero/kubectl-velero/pkg/snapshot/csi"
 )
 
-// slowDriver answers nothing about the snapshots that it keeps, and deletes the others
-// at once.
-type slowDriver struct{ keeps func(handle string) bool }
+// slowDriver answers nothing about the snapshots that it keeps, and takes its time to
+// delete the others.
+type slowDriver struct {
+	keeps func(handle string) bool
+	takes time.Duration
+}
 
 func (d slowDriver) Delete(_ context.Context, h csi.Handle, timeout time.Duration) error {
-	if !d.keeps(h.Snapshot) {
-		return nil
+	if d.keeps(h.Snapshot) || d.takes > timeout {
+		time.Sleep(timeout)
+		return errors.New("no answer")
 	}
-	time.Sleep(timeout)
-	return errors.New("no answer")
+	time.Sleep(d.takes)
+	return nil
 }
 
 func (slowDriver) Leftovers(context.Context, string, string) (int, error) { return 0, nil }
 
-// TestASlowDriverIsAskedBriefly: a hundred snapshots of a dead driver take one whole
-// timeout and a few brief ones, and each is asked for all the same.
-func TestASlowDriverIsAskedBriefly(t *testing.T) {
+// TestAnIdleDriverIsAskedBriefly: a dead driver doesn't take its whole time for each
+// snapshot, and one that works loses none to that.
+func TestAnIdleDriverIsAskedBriefly(t *testing.T) {
 	t.Parallel()
-	const n = 5 * snapshotsAtOnce
+	const n = 25 * snapshotsAtOnce
+	before := func(handle string) func(string) bool { return func(h string) bool { return h < handle } }
 	for name, c := range map[string]struct {
-		keeps  func(string) bool
+		driver slowDriver
 		left   int
 		atMost time.Duration
 	}{
-		"dead":          {func(string) bool { return true }, n, DefaultSnapshotTimeout + 4*brief},
-		"some are used": {func(h string) bool { return h < "h-030" }, 30, DefaultSnapshotTimeout + brief},
-		"one is used":   {func(h string) bool { return h == "h-000" }, 1, DefaultSnapshotTimeout},
-		"works":         {func(string) bool { return false }, 0, 0},
+		"dead":                       {slowDriver{keeps: before("i")}, n, DefaultSnapshotTimeout + 24*brief},
+		"the first ones are used":    {slowDriver{before("h-020"), 15 * time.Second}, snapshotsAtOnce, DefaultSnapshotTimeout + 24*15*time.Second},
+		"more than at once are used": {slowDriver{before("h-030"), 15 * time.Second}, 30, 2*DefaultSnapshotTimeout + 24*15*time.Second},
+		"a few are used":             {slowDriver{before("h-005"), 20 * time.Second}, 5, 2*DefaultSnapshotTimeout + 24*20*time.Second},
+		"one is used":                {slowDriver{before("h-001"), 0}, 1, DefaultSnapshotTimeout},
+		"slow":                       {slowDriver{before(""), 4 * time.Minute}, 0, 25 * 4 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				all := &snapshots{drivers: slowDriver{c.keeps}}
+				all := &snapshots{drivers: c.driver}
 				for i := range n {
 					all.csi = append(all.csi, saved.CSI{Handle: csi.Handle{Driver: "dir", Snapshot: fmt.Sprintf("h-%03d", i)}})
 				}

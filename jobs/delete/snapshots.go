@@ -23,7 +23,7 @@ import (
 const snapshotsAtOnce = 20
 
 // DefaultSnapshotTimeout is how long a CSI driver may take to delete one snapshot,
-// unless it has just let that pass for another.
+// unless it has let that pass for another and deleted none meanwhile.
 const DefaultSnapshotTimeout = 5 * time.Minute
 
 // removal deletes the snapshots of a backup and collects what goes wrong.

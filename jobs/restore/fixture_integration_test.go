@@ -131,7 +131,8 @@ func (w *world) restoreAgain() {
 	// restored: those that the API server had seen it for by then, and says so of.
 	want := []string{}
 	for _, pod := range []string{"agent-pxgj8", "db-0", "web-bbfb676d-425d2"} {
-		if w.get("pods", "shop", pod).GetAnnotations()["kubernetes.io/limit-ranger"] != "" {
+		live := w.get("pods", "shop", pod)
+		if live == nil || live.GetAnnotations()["kubernetes.io/limit-ranger"] != "" {
 			want = append(want, `shop/pods/`+pod+`: could not restore, Pod "`+pod+`" already exists. Warning: the in-cluster version is different than the backed-up version`)
 		}
 	}

@@ -51,9 +51,6 @@ func (s *session) openVolumes(ctx context.Context, name string) (*reader.Volumes
 	if err != nil {
 		return nil, fmt.Errorf("backup %q: %w", name, err)
 	}
-	if _, err := s.trust.Of(location); err != nil {
-		return nil, err
-	}
 	snapshots, err := s.snapshotLocationsOf(ctx, backup)
 	if err != nil {
 		return nil, fmt.Errorf("backup %q: %w", name, err)

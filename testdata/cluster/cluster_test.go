@@ -126,11 +126,10 @@ func (b bed) crash(names ...string) {
 			}
 		}
 	}
-	for range 100 {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if b.status().State == cluster.StateCrashed {
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	b.t.Fatalf("killed %v, but the cluster isn't crashed", names)
 }

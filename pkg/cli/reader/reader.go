@@ -88,6 +88,9 @@ func (r *Reader) build() (*batchv1.Job, error) {
 	if len(l.CACert) == 0 {
 		l.CACert = spec.ObjectStorage.CACert
 	}
+	if err := mustFit(l.CACert); err != nil {
+		return nil, fmt.Errorf("storage location %q: %w", r.cfg.Location.Name, err)
+	}
 	mounts := launch.MountsOf(r.cfg.Location)
 	if mounts.EncryptionKey != nil {
 		l.CustomerKeyFile = launch.EncryptionKeyDir + "/" + launch.EncryptionKeyFile
@@ -111,6 +114,19 @@ func (r *Reader) build() (*batchv1.Job, error) {
 		Location: r.cfg.Location,
 		Deadline: jobDeadline,
 	}), nil
+}
+
+// mostCertificates is how many bytes of certificates fit into a container's environment:
+// Linux takes 128 KiB for one variable, where they are in base64 and not alone.
+const mostCertificates = 88 << 10
+
+// mustFit refuses certificates with which a container would not start.
+func mustFit(certificates []byte) error {
+	if len(certificates) <= mostCertificates {
+		return nil
+	}
+	return fmt.Errorf("its certificates have %d KiB, and at most %d fit; hint: only those of the CA that signed the storage's own are needed",
+		(len(certificates)+1023)>>10, mostCertificates>>10)
 }
 
 // Close ends the server and deletes its Job, also after ctx ended.

@@ -43,7 +43,11 @@ func OpenVolumes(ctx context.Context, cfg VolumesConfig) (*Volumes, error) {
 		return nil, err
 	}
 	v := &Volumes{server: s}
-	if v.job, err = launch.Start(ctx, cfg.Kube, v.build(cfg)); err != nil {
+	job, err := v.build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if v.job, err = launch.Start(ctx, cfg.Kube, job); err != nil {
 		return nil, err
 	}
 	if err := v.connect(ctx); err != nil {
@@ -52,15 +56,24 @@ func OpenVolumes(ctx context.Context, cfg VolumesConfig) (*Volumes, error) {
 	return v, nil
 }
 
-func (v *Volumes) build(cfg VolumesConfig) *batchv1.Job {
+// build makes the Job. It mounts what the location needs as it will be opened, which
+// the executor checks.
+func (v *Volumes) build(cfg VolumesConfig) (*batchv1.Job, error) {
+	location, err := cfg.Trust.Of(cfg.Location)
+	if err == nil {
+		err = mustFit(cfg.Trust.CACert)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return launch.Job(cfg.Template, launch.Operation{
 		Kind: velerov1.OperationVerify, Namespace: cfg.Namespace, Name: cfg.Backup, UID: uuid.NewUUID(),
 		Args:     []string{"verify-volumes", "--backup", cfg.Backup},
 		Env:      []corev1.EnvVar{v.tokenHash(), {Name: "STORAGE_TRUST", Value: cfg.Trust.Encode()}},
-		Location: cfg.Location, SnapshotLocations: cfg.SnapshotLocations,
+		Location: location, SnapshotLocations: cfg.SnapshotLocations,
 		TTL:      launch.ShortTTL,
 		Deadline: volumesDeadline,
-	})
+	}), nil
 }
 
 // Run has the Job look, and hands what it tells to tell, whose error ends it. It can

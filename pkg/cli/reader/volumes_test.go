@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -70,15 +71,22 @@ func TestVolumesRun(t *testing.T) {
 // TestVolumesJob is told whom the user trusts, and no secret.
 func TestVolumesJob(t *testing.T) {
 	t.Parallel()
+	location := &velerov1.BackupStorageLocation{Spec: velerov1.BackupStorageLocationSpec{Provider: "aws"}}
+	location.Spec.ObjectStorage = &velerov1.ObjectStorageLocation{Bucket: "b", CACertRef: &corev1.SecretKeySelector{Key: "ca.crt"}}
+	location.Spec.ObjectStorage.CACertRef.Name = "old"
 	cfg := VolumesConfig{
 		Cluster: Cluster{Namespace: "velero", Template: &corev1.PodTemplate{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: launch.ContainerName}}}}}},
-		Backup:  "shop", Location: &velerov1.BackupStorageLocation{}, Trust: settings.Trust{CACert: []byte("pem"), Insecure: true},
+		Backup:  "shop", Location: location, Trust: settings.Trust{CACert: []byte("pem"), Insecure: true},
 	}
 	s, err := newServer(cfg.Cluster, velerov1.OperationVerify, "look")
 	if err != nil {
 		t.Fatal(err)
 	}
-	container := (&Volumes{server: s}).build(cfg).Spec.Template.Spec.Containers[0]
+	job, err := (&Volumes{server: s}).build(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	container := job.Spec.Template.Spec.Containers[0]
 	if diff := cmp.Diff([]string{"verify-volumes", "--backup", "shop"}, container.Args); diff != "" {
 		t.Errorf("args (-want +got):\n%s", diff)
 	}
@@ -86,6 +94,9 @@ func TestVolumesJob(t *testing.T) {
 	for _, env := range container.Env {
 		if strings.Contains(env.Value, s.token) {
 			t.Errorf("the token itself is in %s", env.Name)
+		}
+		if trusted, err := cfg.Trust.Of(location); err != nil || env.Name == launch.LocationMountsVariable && env.Value != launch.MountsOf(trusted).Hash() {
+			t.Errorf("mounts are not those of the location as it will be opened: %s, %v", env.Value, err)
 		}
 		if env.Name == "STORAGE_TRUST" {
 			if trusted, err = settings.DecodeTrust(env.Value); err != nil {
@@ -95,5 +106,12 @@ func TestVolumesJob(t *testing.T) {
 	}
 	if diff := cmp.Diff(cfg.Trust, trusted); diff != "" {
 		t.Errorf("trust (-want +got):\n%s", diff)
+	}
+	if body, err := json.Marshal(job); err != nil || strings.Contains(string(body), `"old"`) {
+		t.Errorf("the location's own certificates are mounted: %s, %v", body, err)
+	}
+	cfg.Trust.CACert = make([]byte, 200<<10)
+	if _, err := (&Volumes{server: s}).build(cfg); err == nil || !strings.Contains(err.Error(), "200 KiB, and at most 88 fit; hint: ") {
+		t.Errorf("certificates that don't fit: %v", err)
 	}
 }

@@ -42,8 +42,8 @@ func DecodeTrust(text string) (Trust, error) {
 	return t, nil
 }
 
-// Of is the location as it is to be opened; the given one is left as it is. A provider
-// whose certificate can't go unchecked is an error.
+// Of is the location as it is to be opened; the given one is left as it is. A
+// location whose config can't be used is an error.
 func (t Trust) Of(location *velerov1.BackupStorageLocation) (*velerov1.BackupStorageLocation, error) {
 	if provider, _ := Provider(location.Spec.Provider); provider == ProviderFilesystem {
 		return location, nil // there is no connection to secure
@@ -59,7 +59,7 @@ func (t Trust) Of(location *velerov1.BackupStorageLocation) (*velerov1.BackupSto
 	maps.Copy(config, location.Spec.Config)
 	config[InsecureKey] = "true"
 	if err := Check(location.Spec.Provider, config); err != nil {
-		return nil, fmt.Errorf("the certificate can't go unchecked: storage location %q: %w", location.Name, err)
+		return nil, fmt.Errorf("storage location %q: %w", location.Name, err)
 	}
 	location.Spec.Config = config
 	return location, nil

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,11 @@ func TestTrust(t *testing.T) {
 				t.Errorf("changed what it was given: %s", diff)
 			}
 		})
+	}
+	wrong := location("aws")
+	wrong.Spec.Config["regoin"] = "x"
+	if _, err := (Trust{Insecure: true}).Of(wrong); err == nil || !strings.HasPrefix(err.Error(), `storage location "x": `) {
+		t.Errorf("a config that can't be used: %v", err)
 	}
 	if _, err := DecodeTrust("{"); err == nil {
 		t.Error("what isn't JSON is taken")
