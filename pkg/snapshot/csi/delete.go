@@ -155,8 +155,11 @@ func (c *Client) ask(ctx context.Context, t temporary) (exists bool, err error) 
 	var said string
 	err = poll(ctx, firstLook, lastLook/2, func() (bool, error) {
 		content, err := c.getContent(ctx, t.name)
+		if err == nil && content == nil { // somebody else asked by it, and removed it
+			_, err = t.make(ctx)
+		}
 		if err != nil || content == nil {
-			return false, errors.Join(err, ifNil(content, errDeleted))
+			return false, err
 		}
 		if content.Status == nil {
 			return false, nil
@@ -180,13 +183,6 @@ func (c *Client) ask(ctx context.Context, t temporary) (exists bool, err error) 
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return false, errors.New(c.silence(cleanup, t.driver))
-}
-
-func ifNil(content *snapshotv1.VolumeSnapshotContent, err error) error {
-	if content == nil {
-		return err
-	}
-	return nil
 }
 
 // errCannotList is the error about a driver that doesn't tell of its snapshots.

@@ -103,6 +103,10 @@ func message(e *snapshotv1.VolumeSnapshotError) string {
 // isCut reports whether nothing that is written from now on gets into the
 // snapshot, or fails the entry when that can't come about any more.
 func (e *entry) isCut() bool {
+	if e.contentDeleting {
+		e.fail(errDeleted)
+		return false
+	}
 	if e.Handle != "" || e.Content != "" && e.cut {
 		return true
 	}

@@ -171,3 +171,32 @@ func TestWhatASilentDriverLeft(t *testing.T) {
 		t.Errorf("said %q after %s", said, after)
 	}
 }
+
+// TestForgottenMembers are those that wait for nothing but a group that their
+// controller hasn't noted.
+func TestForgottenMembers(t *testing.T) {
+	t.Parallel()
+	now, group := metav1.Now(), "g"
+	for _, c := range []struct {
+		name       string
+		deleting   bool
+		finalizers []string
+		status     *snapshotv1.VolumeSnapshotStatus
+		want       bool
+	}{
+		{"forgotten", true, []string{inGroupFinalizer}, nil, true},
+		{"forgotten, with a status", true, []string{inGroupFinalizer}, &snapshotv1.VolumeSnapshotStatus{}, true},
+		{"stays", false, []string{inGroupFinalizer}, nil, false},
+		{"its content is still there", true, []string{inGroupFinalizer, "other"}, nil, false},
+		{"the controller does it", true, []string{inGroupFinalizer}, &snapshotv1.VolumeSnapshotStatus{VolumeGroupSnapshotName: &group}, false},
+		{"goes", true, nil, nil, false},
+	} {
+		vs := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Finalizers: c.finalizers}, Status: c.status}
+		if c.deleting {
+			vs.DeletionTimestamp = &now
+		}
+		if got := isForgotten(vs); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+}

@@ -164,3 +164,29 @@ func TestTurns(t *testing.T) {
 		t.Errorf("take what was given back: %v", err)
 	}
 }
+
+// TestADyingContentKeepsItsPolicy: with another one the driver's data would stay, and
+// nothing would know of it.
+func TestADyingContentKeepsItsPolicy(t *testing.T) {
+	t.Parallel()
+	for _, dying := range []bool{false, true} {
+		taker, server, _ := fakeTaker(t, Options{})
+		content := &snapshotv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: "snapcontent-u", ResourceVersion: "7", Finalizers: []string{contentFinalizer}}}
+		content.Spec.DeletionPolicy = snapshotv1.VolumeSnapshotContentDelete
+		if dying {
+			content.DeletionTimestamp = new(metav1.Now())
+		}
+		if err := server.Tracker().Add(content); err != nil {
+			t.Fatal(err)
+		}
+		facts := taker.label(t.Context(), content.Name)
+		if facts == nil || facts.deleting != dying || (facts.policy == snapshotv1.VolumeSnapshotContentDelete) != dying || (facts.mark == "") != dying {
+			t.Errorf("dying %t: %+v", dying, facts)
+		}
+		e := &entry{seen: true, Snapshot: Snapshot{Handle: "h"}}
+		e.observed(&snapshotFacts{uid: "u", content: content.Name, cut: true}, facts)
+		if cut := e.isCut(); cut == dying || errors.Is(e.Err, errDeleted) != dying {
+			t.Errorf("dying %t: cut = %t, error %v", dying, cut, e.Err)
+		}
+	}
+}

@@ -179,9 +179,12 @@ func (g *group) readContent(ctx context.Context, t *Taker) (*groupContent, error
 	if err != nil || g.marked || content.DeletionTimestamp != nil {
 		return content, err
 	}
-	content, err = t.groupAPI.patchContent(ctx, t.client, g.content, t.mark())
+	marked, err := t.groupAPI.patchContent(ctx, t.client, g.content, t.mark(content.ResourceVersion))
+	if apierrors.IsConflict(err) { // the next look marks it, unless it is being deleted
+		return content, nil
+	}
 	g.marked = err == nil
-	return content, err
+	return marked, err
 }
 
 // collect finds the members, which the controller makes once the group is cut, and
@@ -202,8 +205,13 @@ func (g *group) collect(ctx context.Context, t *Taker) error {
 		if err != nil {
 			return err
 		}
-		if t.label(ctx, m.content) == nil {
+		content := t.label(ctx, m.content)
+		if content == nil {
 			return nil // was logged
+		}
+		if content.deleting {
+			g.err = errDeleted
+			return nil
 		}
 		members[m.claim] = m
 	}

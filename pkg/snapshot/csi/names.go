@@ -5,6 +5,8 @@ package csi
 const (
 	// contentFinalizer keeps a content until csi-snapshotter has let go of it.
 	contentFinalizer = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+	// inGroupFinalizer keeps a VolumeSnapshot until its group is gone.
+	inGroupFinalizer = "snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection"
 	// claimFinalizer keeps a claim while it is being snapshotted.
 	claimFinalizer = "snapshot.storage.kubernetes.io/pvc-as-source-protection"
 	// groupContentFinalizer does so for the content of a group.

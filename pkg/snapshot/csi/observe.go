@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	conflicts "k8s.io/client-go/util/retry"
 )
 
 // Pace of looking: two lists for all snapshots, however many there are.
@@ -147,9 +148,19 @@ func (t *Taker) remind(ctx context.Context, e *entry, content *contentFacts) *co
 }
 
 // label marks a content as the backup's, and makes the driver keep its data when the
-// namespace goes. It returns nil when that didn't work this time.
+// namespace goes. One that is being deleted stays as it is: its data goes, and with
+// another policy it would stay where nothing knows of it. label returns nil when it
+// didn't work this time.
 func (t *Taker) label(ctx context.Context, name string) *contentFacts {
-	content, err := t.client.contents().Patch(ctx, name, types.MergePatchType, t.mark(), metav1.PatchOptions{})
+	var content *snapshotv1.VolumeSnapshotContent
+	err := conflicts.RetryOnConflict(conflicts.DefaultRetry, func() (err error) {
+		content, err = t.client.contents().Get(ctx, name, metav1.GetOptions{})
+		if err != nil || content.DeletionTimestamp != nil {
+			return err
+		}
+		content, err = t.client.contents().Patch(ctx, name, types.MergePatchType, t.mark(content.ResourceVersion), metav1.PatchOptions{})
+		return err
+	})
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
 			t.client.log.Warn("volume snapshot content can't be labelled; trying again", "name", name, "error", err)
@@ -159,13 +170,13 @@ func (t *Taker) label(ctx context.Context, name string) *contentFacts {
 	return factsOfContent(content)
 }
 
-// mark is the patch that makes a content, of a snapshot or of a group, the backup's,
-// whose data goes unless Keep says otherwise.
-func (t *Taker) mark() []byte {
+// mark is the patch that makes a content of this version, of a snapshot or of a group,
+// the backup's, whose data goes unless Keep says otherwise.
+func (t *Taker) mark(resourceVersion string) []byte {
 	labels := owned(t.backup)
 	labels[kept] = notKept
 	return mustEncode(map[string]any{
-		"metadata": map[string]any{"labels": labels},
+		"metadata": map[string]any{"labels": labels, "resourceVersion": resourceVersion},
 		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
 	})
 }

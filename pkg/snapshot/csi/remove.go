@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
@@ -225,10 +226,38 @@ func (c *Client) snapshotGone(ctx context.Context, o object) (bool, error) {
 		found, err = c.volumeSnapshots(o.namespace).Get(ctx, o.name, metav1.GetOptions{})
 		return err
 	})
-	if apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err):
 		return true, nil
+	case err != nil:
+		return false, err
+	case o.uid != "" && found.UID != o.uid:
+		return true, nil
+	case isForgotten(found):
+		return false, c.unleash(ctx, found)
 	}
-	return err == nil && o.uid != "" && found.UID != o.uid, err
+	return false, nil
+}
+
+// isForgotten reports whether a VolumeSnapshot that is being deleted waits for its group
+// only. snapshot-controller lets go of it when the group is gone, but not where it was
+// deleted before the controller had noted the group in its status: then never.
+func isForgotten(vs *snapshotv1.VolumeSnapshot) bool {
+	return vs.DeletionTimestamp != nil && slices.Equal(vs.Finalizers, []string{inGroupFinalizer}) &&
+		(vs.Status == nil || vs.Status.VolumeGroupSnapshotName == nil)
+}
+
+// unleash lets go of such a VolumeSnapshot in the controller's place.
+func (c *Client) unleash(ctx context.Context, vs *snapshotv1.VolumeSnapshot) error {
+	patch := mustEncode(map[string]any{"metadata": map[string]any{"finalizers": nil, "resourceVersion": vs.ResourceVersion}})
+	err := retry(ctx, func() error {
+		_, err := c.volumeSnapshots(vs.Namespace).Patch(ctx, vs.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
+	})
+	if apierrors.IsConflict(err) { // it is looked at again
+		return nil
+	}
+	return ignoreNotFound(err)
 }
 
 // holdPatch gives a content that has none its finalizer.

@@ -21,9 +21,15 @@ type groupObject struct {
 	namespace, name string
 	uid             types.UID
 	content         string    // empty as long as it isn't known
+	guessed         bool      // content is the name that it will have; it wasn't seen yet
 	driver, handle  string    // likewise
 	asked           time.Time // when it was last asked for
+	gone            time.Time // when it was first seen to be gone
 }
+
+// lateContent is for how long a group's content may come when the group is gone: the
+// controller begins with looking at all its claims, and makes it all the same.
+const lateContent = 10 * time.Second
 
 func (o groupObject) String() string {
 	return fmt.Sprintf("volume group snapshot %s/%s", o.namespace, o.name)
@@ -183,7 +189,7 @@ func (c *Client) findGroup(ctx context.Context, api *groupAPI, o *groupObject) (
 			return nil, err
 		}
 		if o.content == "" { // it may be made, but not be bound yet
-			o.content = "groupsnapcontent-" + string(o.uid)
+			o.content, o.guessed = "groupsnapcontent-"+string(o.uid), true
 		}
 	}
 	if o.content == "" {
@@ -196,6 +202,7 @@ func (c *Client) findGroup(ctx context.Context, api *groupAPI, o *groupObject) (
 	if o.uid != "" && content.Spec.Snapshot.UID != o.uid {
 		return nil, fmt.Errorf("volume group snapshot content %q belongs to another group snapshot", o.content)
 	}
+	o.guessed = false
 	o.driver, o.handle = content.Spec.Driver, cmp.Or(content.Status.Handle, o.handle) // a deletion empties the status
 	return content, nil
 }
@@ -234,6 +241,11 @@ func (c *Client) isGroupGone(ctx context.Context, api *groupAPI, o *groupObject,
 	switch {
 	case err != nil:
 		return false, err
+	case content == nil && gone && o.guessed:
+		if o.gone.IsZero() {
+			o.gone = time.Now()
+		}
+		return time.Since(o.gone) > lateContent, nil
 	case content == nil:
 		return gone, nil
 	case content.DeletionTimestamp == nil || content.Spec.DeletionPolicy != policy:

@@ -198,7 +198,7 @@ func (t temporary) awaitDeletion(ctx context.Context, set *unstructured.Unstruct
 	switch {
 	case !ok:
 		return false, fmt.Errorf("watch a temporary content: got a %T", last.Object)
-	case !held:
+	case !held || isGivenUp(obj):
 		return false, nil
 	case t.handleOf(obj) != "":
 		return false, errNotAlone
@@ -206,6 +206,13 @@ func (t temporary) awaitDeletion(ctx context.Context, set *unstructured.Unstruct
 	status, _, _ := unstructured.NestedMap(obj.Object, "status") // another type is none
 	_, ready := status["readyToUse"]
 	return status != nil && !ready, nil
+}
+
+// isGivenUp reports whether somebody else, who waited for the same content, has given
+// it up.
+func isGivenUp(obj *unstructured.Unstructured) bool {
+	policy, _, _ := unstructured.NestedString(obj.Object, "spec", "deletionPolicy") // another type is none
+	return policy == string(snapshotv1.VolumeSnapshotContentRetain)
 }
 
 // isHeld reports whether it is being deleted and a finalizer keeps it.

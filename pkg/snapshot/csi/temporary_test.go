@@ -33,6 +33,8 @@ func TestAwaitDeletion(t *testing.T) {
 	gone := func(status map[string]any) watch.Event {
 		return watch.Event{Type: watch.Deleted, Object: content(status, true)}
 	}
+	givenUp := gone(handle)
+	givenUp.Object.(*unstructured.Unstructured).Object["spec"] = map[string]any{"deletionPolicy": "Retain"}
 	for _, tc := range []struct {
 		name    string
 		set     *unstructured.Unstructured
@@ -45,6 +47,7 @@ func TestAwaitDeletion(t *testing.T) {
 		{name: "a member of a group", set: set, events: []watch.Event{held, gone(handle)}, err: errNotAlone},
 		{name: "its first look came last", set: set, events: []watch.Event{held, gone(failed)}},
 		{name: "its finalizer was taken before", set: set, events: []watch.Event{{Type: watch.Modified, Object: content(handle, false)}, gone(handle)}},
+		{name: "somebody else gave it up", set: set, events: []watch.Event{held, givenUp}},
 		{name: "it went at once", set: content(handle, false), events: []watch.Event{gone(handle)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
