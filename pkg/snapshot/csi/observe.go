@@ -154,17 +154,18 @@ func (t *Taker) remind(ctx context.Context, e *entry, content *contentFacts) *co
 func (t *Taker) label(ctx context.Context, name string) *contentFacts {
 	var content *snapshotv1.VolumeSnapshotContent
 	err := conflicts.RetryOnConflict(conflicts.DefaultRetry, func() (err error) {
-		content, err = t.client.contents().Get(ctx, name, metav1.GetOptions{})
-		if err != nil || content.DeletionTimestamp != nil {
+		content, err = t.client.getContent(ctx, name)
+		if err != nil || content == nil || content.DeletionTimestamp != nil {
 			return err
 		}
-		content, err = t.client.contents().Patch(ctx, name, types.MergePatchType, t.mark(content.ResourceVersion), metav1.PatchOptions{})
+		content, err = t.client.patchContent(ctx, name, t.mark(content.ResourceVersion))
 		return err
 	})
-	if err != nil {
-		if !apierrors.IsNotFound(err) {
-			t.client.log.Warn("volume snapshot content can't be labelled; trying again", "name", name, "error", err)
-		}
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && content == nil:
+		return nil
+	case err != nil:
+		t.client.log.Warn("volume snapshot content can't be labelled; trying again", "name", name, "error", err)
 		return nil
 	}
 	return factsOfContent(content)
